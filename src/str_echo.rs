@@ -1,0 +1,35 @@
+//! str_echo: what a child does for its client.
+//!
+//! The book's `lib/str_echo.c`.
+
+use crate::error::sys_error;
+use crate::wrapsock::Sockfd;
+use crate::writen::Writen;
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::unistd::read;
+
+/// Bytes that a server should lend to [`str_echo()`].
+///
+/// The listing's buffer is MAXLINE; a bulk transfer goes nearly twice as fast
+/// through this one. A child has only those of its pages that its client fills.
+pub const ECHO_BUF: usize = 256 * 1024;
+
+/// Echoes all that the client sends, until its FIN makes read return 0.
+///
+/// `buf` is the listing's `char buf[MAXLINE]`, lent by the server, which
+/// allocates it once for all its children.
+///
+/// # Errors
+/// `str_echo: read error: PEER: …` when the client resets the connection, or
+/// [`Writen`]'s.
+pub fn str_echo(sockfd: &Sockfd, buf: &mut [u8]) -> Result<()> {
+    loop {
+        match read(sockfd, buf) {
+            Ok(0) => return Ok(()),
+            Ok(n) => Writen(sockfd, &buf[..n])?,
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(sys_error("str_echo: read error", sockfd.with(), errno)),
+        }
+    }
+}

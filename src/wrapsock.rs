@@ -1,0 +1,234 @@
+//! The socket calls of the listings, and what must be right around each.
+//!
+//! The book's `lib/wrapsock.c`.
+
+use crate::error::{err_ret, sys_error};
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::sys::socket::{SetSockOpt, setsockopt};
+use socket2::{Domain, Protocol, SockAddr, Type};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
+
+/// A socket descriptor that remembers whom it talks to.
+///
+/// The `sockfd`, `listenfd` and `connfd` of the listings. It owns its
+/// descriptor, so [`Close`](crate::Close) can take it away for good, and it
+/// keeps the peer's address from [`Connect`] or [`Accept`]: after a reset the
+/// kernel knows that address no more, but the error message still should.
+#[derive(Debug)]
+pub struct Sockfd {
+    socket: socket2::Socket,
+    peer: Option<SocketAddr>,
+}
+
+impl Sockfd {
+    /// The address at the other end, if this socket was connected or accepted.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The peer's address for a message.
+    pub(crate) fn with(&self) -> String {
+        match self.peer {
+            Some(peer) => peer.to_string(),
+            None => "not connected".to_owned(),
+        }
+    }
+
+    /// SO_RCVTIMEO: how long a read sleeps at the most before it fails with `EAGAIN`.
+    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<()> {
+        let set = self.socket.set_read_timeout(timeout);
+        set.map_err(|why| sys_error("setsockopt error", self.with(), why))
+    }
+}
+
+impl AsFd for Sockfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl From<Sockfd> for OwnedFd {
+    fn from(sockfd: Sockfd) -> Self {
+        sockfd.socket.into()
+    }
+}
+
+/// socket(2): a new socket of the given family, type and protocol (Socket函数).
+///
+/// Protocol 0 lets the kernel choose: TCP for [`SOCK_STREAM`](crate::SOCK_STREAM).
+/// Close-on-exec is set.
+///
+/// # Errors
+/// `socket error: FAMILY: …`, as when no descriptor is left (`EMFILE`, `ENFILE`).
+pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
+    let protocol = (protocol != 0).then(|| Protocol::from(protocol));
+    match socket2::Socket::new(family, ty, protocol) {
+        Ok(socket) => Ok(Sockfd { socket, peer: None }),
+        Err(why) => Err(sys_error("socket error", format_args!("{family:?}"), why)),
+    }
+}
+
+/// setsockopt(2): sets a socket option. Some are best set before [`Bind`]
+/// (`SO_REUSEADDR`), some are inherited by every socket that [`Accept`] returns.
+///
+/// # Errors
+/// `setsockopt error: OPTION: …`.
+pub fn Setsockopt<O>(sockfd: &Sockfd, option: O, value: &O::Val) -> Result<()>
+where
+    O: SetSockOpt + fmt::Debug + Copy,
+{
+    let set = setsockopt(sockfd, option, value);
+    set.map_err(|why| sys_error("setsockopt error", format_args!("{option:?}"), why))
+}
+
+/// connect(2): the three-way handshake, and the wait for its end (connect函数).
+///
+/// Without a bind the kernel picks the source address and an ephemeral port. A
+/// connect that a signal interrupts is called again: Linux takes up the same
+/// handshake and returns once it is done.
+///
+/// # Errors
+/// `connect error: ADDRESS:PORT: …`: nobody listens (`ECONNREFUSED`), nobody
+/// answers (`ETIMEDOUT`), no way there (`ENETUNREACH`, `EHOSTUNREACH`).
+pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
+    let address = SockAddr::from(servaddr);
+    loop {
+        match sockfd.socket.connect(&address) {
+            Ok(()) => break,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(sys_error("connect error", servaddr, why)),
+        }
+    }
+    sockfd.peer = Some(servaddr);
+    Ok(())
+}
+
+/// bind(2): gives a socket its local address and port (bind函数). Port 0 takes any
+/// free port, which [`Getsockname`] then tells.
+///
+/// # Errors
+/// `bind error: ADDRESS:PORT: …`: taken (`EADDRINUSE`), not an address of this
+/// host (`EADDRNOTAVAIL`), a port below 1024 without the right to it (`EACCES`).
+pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
+    let bound = sockfd.socket.bind(&myaddr.into());
+    bound.map_err(|why| sys_error("bind error", myaddr, why))
+}
+
+/// listen(2): makes a socket passive, from CLOSED to LISTEN (listen函数).
+///
+/// `backlog` bounds the queue of complete connections that nobody has accepted
+/// yet. Linux holds one more than that, and never more than
+/// `net.core.somaxconn` says.
+///
+/// # Errors
+/// `listen error: ADDRESS:PORT: …`, as when another socket listens there already
+/// (`EADDRINUSE`).
+pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
+    match sockfd.socket.listen(backlog) {
+        Ok(()) => Ok(()),
+        Err(why) => Err(sys_error("listen error", Getsockname(sockfd)?, why)),
+    }
+}
+
+/// getsockname(2): the local address and port of a socket.
+///
+/// # Errors
+/// `getsockname error: …`.
+pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
+    let name = sockfd.socket.local_addr().and_then(internet);
+    name.map_err(|why| sys_error("getsockname error", sockfd.with(), why))
+}
+
+/// shutdown(2): with [`SHUT_WR`](crate::SHUT_WR) the half-close (四次挥手): the FIN goes
+/// out behind all that was written, and reading goes on.
+///
+/// # Errors
+/// `shutdown error: PEER: …`: not connected any more (`ENOTCONN`).
+pub fn Shutdown(sockfd: &Sockfd, how: std::net::Shutdown) -> Result<()> {
+    let shut = sockfd.socket.shutdown(how);
+    shut.map_err(|why| sys_error("shutdown error", sockfd.with(), why))
+}
+
+/// accept(2): takes the head of the queue of complete connections, and sleeps
+/// while there is none (accept函数).
+///
+/// Returns a new descriptor, close-on-exec, and the client's address. What
+/// concerns one connection only, or a signal, is tried again; when the system
+/// has no descriptor or memory left, that is said once, and the call goes on
+/// after each [`PAUSE`] until there is one.
+///
+/// # Errors
+/// `accept error: ADDRESS:PORT: …` when the listening socket itself is broken.
+pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
+    let mut said = false;
+    loop {
+        let why = match listenfd.socket.accept() {
+            Ok((socket, address)) => match internet(address) {
+                Ok(cliaddr) => {
+                    let peer = Some(cliaddr);
+                    return Ok((Sockfd { socket, peer }, cliaddr));
+                }
+                Err(why) => why,
+            },
+            Err(why) => why,
+        };
+        let verdict = accept_verdict(Errno::from_raw(why.raw_os_error().unwrap_or(0)));
+        if verdict == Verdict::Again {
+            continue;
+        }
+        let error = sys_error("accept error", Getsockname(listenfd)?, why);
+        if verdict == Verdict::Fatal {
+            return Err(error);
+        }
+        if !said {
+            err_ret(&error);
+            said = true;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// How long [`Accept`] waits before it asks again for a descriptor or memory.
+pub const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a failed accept means for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// One connection was lost, or a signal came: accept the next one at once.
+    Again,
+    /// The system lacks something that others will give back.
+    Pause,
+    /// The listening socket will never accept again.
+    Fatal,
+}
+
+fn accept_verdict(errno: Errno) -> Verdict {
+    use Errno as E;
+    match errno {
+        E::EINTR | E::ECONNABORTED | E::ECONNRESET | E::EPERM => Verdict::Again,
+        // What accept(2) lists: pending errors of the new connection.
+        E::ENETDOWN
+        | E::EPROTO
+        | E::ENOPROTOOPT
+        | E::EHOSTDOWN
+        | E::ENONET
+        | E::EHOSTUNREACH
+        | E::EOPNOTSUPP
+        | E::ENETUNREACH
+        | E::ETIMEDOUT => Verdict::Again,
+        E::EMFILE | E::ENFILE | E::ENOBUFS | E::ENOMEM => Verdict::Pause,
+        _ => Verdict::Fatal,
+    }
+}
+
+/// The kernel's socket address as the standard library has it.
+fn internet(address: SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or(Errno::EAFNOSUPPORT.into())
+}

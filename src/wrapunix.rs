@@ -1,0 +1,192 @@
+//! The process side of the listings: fork, close, signals, the child's exit.
+//!
+//! The book's `lib/wrapunix.c`, and the one room with `unsafe` in it.
+#![allow(unsafe_code)]
+
+use crate::error::{err_ret, sys_error};
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::libc::{self, c_int};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
+use nix::unistd::{self, ForkResult};
+use std::fs;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::ptr;
+
+/// fork(2): one call, two returns (fork函数).
+///
+/// Descriptors that are open before it are shared by parent and child after it:
+/// each holds a reference, and the connection ends when the last one is closed.
+///
+/// A child has only the thread that forked. Had the process others, the child
+/// could find locks that they held and that nobody will ever release. So this
+/// Fork asks the kernel first whether it is called by the process's only thread;
+/// then nobody can start another between the question and the fork, the child is
+/// a whole copy of a process at rest, and whatever safe code may do in the parent
+/// it may do in the child. That makes it sound to call without `unsafe`.
+///
+/// # Errors
+/// The bare errno, since only the caller knows for whom the child was to be (see
+/// [`fork_failed`]): too many processes (`EAGAIN`), no memory (`ENOMEM`), or
+/// `EDEADLK` in a process with more than one thread.
+pub fn Fork() -> nix::Result<ForkResult> {
+    if !single_threaded() {
+        return Err(Errno::EDEADLK);
+    }
+    // SAFETY: fork is unsafe because the child of a process with several threads
+    // may only do what a signal handler may. The check above has just shown that
+    // this process has one thread, and only that thread, which is here, could
+    // start a second. (No handler of ours starts threads.)
+    unsafe { unistd::fork() }
+}
+
+/// Whether the calling thread is the only one of its process.
+///
+/// unshare(2) with CLONE_THREAD changes nothing and succeeds just then, at a
+/// tenth of the price of a look into /proc, which is asked where a sandbox
+/// forbids unshare: a directory has two links and one more for each thread in it.
+fn single_threaded() -> bool {
+    unshare(CloneFlags::CLONE_THREAD).is_ok()
+        || fs::metadata("/proc/self/task").is_ok_and(|task| task.nlink() == 3)
+}
+
+/// What a server does about a failed [`Fork`]: a shortage passes, so it is said,
+/// with the client that goes without a child, and the server lives on.
+///
+/// # Errors
+/// `fork error: PEER: …` when no fork will ever succeed.
+pub fn fork_failed(errno: Errno, cliaddr: SocketAddr) -> Result<()> {
+    let error = sys_error("fork error", cliaddr, errno);
+    if !fork_passes(errno) {
+        return Err(error);
+    }
+    err_ret(&error);
+    Ok(())
+}
+
+fn fork_passes(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::ENOMEM)
+}
+
+/// close(2): gives up this process's reference to a descriptor (close函数).
+///
+/// It consumes its argument, so that a closed descriptor cannot be used any more:
+///
+/// ```compile_fail,E0382
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Close(sockfd);
+/// Writen(&sockfd, b"hello\n")?; // error[E0382]: borrow of moved value: `sockfd`
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Ownership counts the reference on this side; the kernel counts those of all
+/// processes. Only when the last one goes does TCP send its FIN, behind the data
+/// that still waits to be sent; close itself returns at once.
+///
+/// Linux frees the descriptor even when close fails, so there is nothing left to
+/// be done about an error, but it is said (`close error`).
+pub fn Close(fd: impl Into<OwnedFd>) {
+    match unistd::close(fd.into()) {
+        Ok(()) | Err(Errno::EINTR) => {}
+        Err(errno) => err_ret(&sys_error("close error", "descriptor", errno)),
+    }
+}
+
+/// _exit(2): how a child leaves.
+///
+/// The listing calls exit, which would flush and tear down what the child holds
+/// in copy from its parent; `_exit` leaves that to the parent. The kernel closes
+/// the descriptors of the process all the same.
+pub fn _exit(status: i32) -> ! {
+    // SAFETY: _exit has no preconditions; it runs no code of this process.
+    unsafe { libc::_exit(status) }
+}
+
+/// A signal handler that is safe to install: the field is private, so that each
+/// one is written, and argued for, in this file.
+#[derive(Clone, Copy, Debug)]
+pub struct Handler(extern "C" fn(c_int));
+
+/// Reaps every child that has ended, so that none stays a zombie.
+///
+/// Signals are not counted: children that end at the same time may send a single
+/// SIGCHLD. Hence the loop.
+#[allow(non_upper_case_globals)]
+pub const sig_chld: Handler = Handler(reap);
+
+extern "C" fn reap(_: c_int) {
+    let errno = Errno::last_raw();
+    // SAFETY: waitpid is async-signal-safe, and takes a null status.
+    while unsafe { libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) } > 0 {}
+    Errno::set_raw(errno);
+}
+
+/// sigaction(2): installs a signal handler, and lets the signal through should
+/// the process have been started with it blocked.
+///
+/// Without SA_RESTART, so that a sleeping call returns EINTR when the signal
+/// comes, as the listings have it; children that merely stop send nothing.
+///
+/// # Errors
+/// `sigaction error: SIGNAL: …`, as for a signal that cannot be caught (`EINVAL`).
+pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
+    let action = SigAction::new(
+        SigHandler::Handler(handler.0),
+        SaFlags::SA_NOCLDSTOP,
+        SigSet::empty(),
+    );
+    let mut unblock = SigSet::empty();
+    unblock.add(signal);
+    // SAFETY: sigaction is unsafe because a handler may do only what is
+    // async-signal-safe. Every `Handler` is made in this file, and is: see `reap`.
+    unsafe { signal::sigaction(signal, &action) }
+        .and_then(|_| signal::sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&unblock), None))
+        .map_err(|errno| sys_error("sigaction error", signal, errno))
+}
+
+/// Goes on with a call that a signal interrupted, until it ends otherwise.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// poll(2): sleeps until a descriptor can be read or written.
+pub(crate) fn sleep_until(fd: impl AsFd, ready: PollFlags) -> nix::Result<()> {
+    let mut fds = [PollFd::new(fd.as_fd(), ready)];
+    retry(|| poll(&mut fds, PollTimeout::NONE)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_passes_and_nothing_else_does() {
+        for (errno, passes) in [
+            (Errno::EAGAIN, true),
+            (Errno::ENOMEM, true),
+            (Errno::EDEADLK, false),
+            (Errno::ENOSYS, false),
+            (Errno::EPERM, false),
+        ] {
+            assert_eq!(fork_passes(errno), passes, "{errno}");
+        }
+    }
+
+    #[test]
+    fn fork_refuses_a_process_with_a_second_thread() {
+        // The test harness is one.
+        assert_eq!(Fork().unwrap_err(), Errno::EDEADLK);
+    }
+}

@@ -1,0 +1,27 @@
+//! Writen: a write that writes it all.
+//!
+//! The book's `lib/writen.c`.
+
+use crate::error::sys_error;
+use crate::wrapsock::Sockfd;
+use crate::wrapunix::retry;
+use anyhow::Result;
+use nix::unistd::write;
+
+/// write(2), again and again until every byte of `buf` is in the socket's send
+/// buffer (TCP输出).
+///
+/// When the buffer is full the kernel puts the caller to sleep. On return the
+/// bytes are the kernel's to deliver; the peer may have read none of them.
+///
+/// # Errors
+/// `writen error: PEER: …`: the peer reset the connection (`ECONNRESET`) or takes
+/// no more (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it).
+pub fn Writen(sockfd: &Sockfd, mut buf: &[u8]) -> Result<()> {
+    while !buf.is_empty() {
+        let nwritten = retry(|| write(sockfd, buf))
+            .map_err(|errno| sys_error("writen error", sockfd.with(), errno))?;
+        buf = &buf[nwritten..];
+    }
+    Ok(())
+}
