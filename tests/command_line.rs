@@ -1,0 +1,91 @@
+//! What the options do, and what a wrong call gets: clap's own message, exit 2.
+
+mod common;
+
+use common::*;
+use std::fs;
+use std::process::{Command, Output};
+
+fn run(program: &str, args: &[&str]) -> Output {
+    Command::new(program)
+        .env_remove("LISTENQ")
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
+    for (program, args) in [
+        (TCPCLI, &["nonsense"][..]),
+        (TCPCLI, &["localhost"]),
+        (TCPCLI, &["127.0.0.1", "-p", "70000"]),
+        (TCPCLI, &["127.0.0.1", "-p", "0"]),
+        (TCPCLI, &["127.0.0.1", "--nonsense"]),
+        (TCPSERV, &["nonsense"]),
+        (TCPSERV, &["-p", "70000"]),
+        (TCPSERV, &["-p", "-1"]),
+        (TCPSERV, &["-b", "nonsense"]),
+        (TCPSERV, &["--backlog", "x"]),
+        (TCPSERV, &["--backlog", "-1"]),
+    ] {
+        let output = run(program, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert!(output.stderr.starts_with(b"error: "), "{args:?}");
+    }
+}
+
+#[test]
+fn listenq_in_the_environment_must_be_a_number() {
+    let output = Command::new(TCPSERV)
+        .env("LISTENQ", "x")
+        .args(["-p", "0"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("invalid value 'x' for '--backlog <N>'"),
+        "{said}"
+    );
+}
+
+#[test]
+fn version_and_help_name_the_program() {
+    for (program, name) in [(TCPSERV, "tcpserv"), (TCPCLI, "tcpcli")] {
+        let version = run(program, &["--version"]);
+        assert_eq!(version.status.code(), Some(0));
+        assert_eq!(version.stdout, format!("{name} 0.1.0\n").as_bytes());
+
+        let help = run(program, &["--help"]);
+        assert_eq!(help.status.code(), Some(0));
+        let usage = format!("Usage: {name} [OPTIONS]");
+        assert!(String::from_utf8(help.stdout).unwrap().contains(&usage));
+    }
+}
+
+#[test]
+fn the_port_is_9877_unless_another_is_given() {
+    for program in [TCPSERV, TCPCLI] {
+        let help = String::from_utf8(run(program, &["--help"]).stdout).unwrap();
+        assert!(help.contains("[default: 9877]"), "{help}");
+    }
+    // Whoever may listen there, or nobody: the message tells where tcpcli went.
+    let output = run(TCPCLI, &["127.255.255.254"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.is_empty() || said.contains("127.255.255.254:9877"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_client_takes_an_ipv6_address() {
+    if !fs::exists("/proc/net/if_inet6").unwrap() {
+        return; // a kernel without IPv6
+    }
+    let server = Server::spawn(Command::new(TCPSERV).args(["-p", "0", "-b", "::1"]));
+    let ended = feed(server.addr, b"hello\n");
+    assert_eq!((ended.code, ended.stdout), (Some(0), b"hello\n".to_vec()));
+}
