@@ -21,10 +21,10 @@ fn with_own_server() -> (Client, TcpStream) {
 #[test]
 fn c1_anything_but_one_address_is_a_usage_error() {
     for args in [&[][..], &["127.0.0.1", "127.0.0.2"]] {
-        let output = Command::new(TCPCLI).args(args).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let output = run(Command::new(TCPCLI).args(args));
+        assert_eq!(output.code, Some(2), "{args:?}");
         assert!(output.stdout.is_empty());
-        let said = String::from_utf8(output.stderr).unwrap();
+        let said = output.stderr;
         assert!(
             said.contains("Usage: tcpcli") && said.contains("<IPaddress>"),
             "{said}"
@@ -250,13 +250,10 @@ fn a_full_disk_is_said() {
 fn an_input_that_cannot_be_read_is_said() {
     let server = Server::start(&[]);
     let directory = fs::File::open("/").unwrap();
-    let output = tcpcli(server.addr).stdin(directory).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let output = run_with(directory, &mut tcpcli(server.addr));
+    assert_eq!(output.code, Some(1));
     let why = "standard input: Is a directory (os error 21)";
-    assert_eq!(
-        output.stderr,
-        format!("tcpcli: fgets error: {why}\n").as_bytes()
-    );
+    assert_eq!(output.stderr, format!("tcpcli: fgets error: {why}\n"));
 }
 
 #[test]

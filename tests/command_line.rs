@@ -4,14 +4,10 @@ mod common;
 
 use common::*;
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn run(program: &str, args: &[&str]) -> Output {
-    Command::new(program)
-        .env_remove("LISTENQ")
-        .args(args)
-        .output()
-        .unwrap()
+fn call(program: &str, args: &[&str]) -> Ended {
+    run(Command::new(program).env_remove("LISTENQ").args(args))
 }
 
 #[test]
@@ -29,22 +25,18 @@ fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
         (TCPSERV, &["--backlog", "x"]),
         (TCPSERV, &["--backlog", "-1"]),
     ] {
-        let output = run(program, args);
-        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let output = call(program, args);
+        assert_eq!(output.code, Some(2), "{args:?}");
         assert!(output.stdout.is_empty(), "{args:?}");
-        assert!(output.stderr.starts_with(b"error: "), "{args:?}");
+        assert!(output.stderr.starts_with("error: "), "{args:?}");
     }
 }
 
 #[test]
 fn listenq_in_the_environment_must_be_a_number() {
-    let output = Command::new(TCPSERV)
-        .env("LISTENQ", "x")
-        .args(["-p", "0"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
+    let output = run(Command::new(TCPSERV).env("LISTENQ", "x").args(["-p", "0"]));
+    assert_eq!(output.code, Some(2));
+    let said = output.stderr;
     assert!(
         said.contains("invalid value 'x' for '--backlog <N>'"),
         "{said}"
@@ -54,12 +46,12 @@ fn listenq_in_the_environment_must_be_a_number() {
 #[test]
 fn version_and_help_name_the_program() {
     for (program, name) in [(TCPSERV, "tcpserv"), (TCPCLI, "tcpcli")] {
-        let version = run(program, &["--version"]);
-        assert_eq!(version.status.code(), Some(0));
+        let version = call(program, &["--version"]);
+        assert_eq!(version.code, Some(0));
         assert_eq!(version.stdout, format!("{name} 0.1.0\n").as_bytes());
 
-        let help = run(program, &["--help"]);
-        assert_eq!(help.status.code(), Some(0));
+        let help = call(program, &["--help"]);
+        assert_eq!(help.code, Some(0));
         let usage = format!("Usage: {name} [OPTIONS]");
         assert!(String::from_utf8(help.stdout).unwrap().contains(&usage));
     }
@@ -68,12 +60,12 @@ fn version_and_help_name_the_program() {
 #[test]
 fn the_port_is_9877_unless_another_is_given() {
     for program in [TCPSERV, TCPCLI] {
-        let help = String::from_utf8(run(program, &["--help"]).stdout).unwrap();
+        let help = String::from_utf8(call(program, &["--help"]).stdout).unwrap();
         assert!(help.contains("[default: 9877]"), "{help}");
     }
     // Whoever may listen there, or nobody: the message tells where tcpcli went.
-    let output = run(TCPCLI, &["127.255.255.254"]);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let output = call(TCPCLI, &["127.255.255.254"]);
+    let said = output.stderr;
     assert!(
         said.is_empty() || said.contains("127.255.255.254:9877"),
         "{said}"

@@ -47,14 +47,11 @@ fn s1_the_ipv6_wildcard_serves_both_families() {
 #[test]
 fn s2_an_address_that_is_not_the_hosts_own_is_refused() {
     // Of a block that is kept for documentation, so of no host.
-    let output = Command::new(TCPSERV)
-        .args(["-p", "0", "-b", "203.0.113.1"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let output = run(Command::new(TCPSERV).args(["-p", "0", "-b", "203.0.113.1"]));
+    assert_eq!(output.code, Some(1));
     assert!(output.stdout.is_empty());
     let why = "Cannot assign requested address (os error 99)";
-    let said = String::from_utf8(output.stderr).unwrap();
+    let said = output.stderr;
     assert_eq!(said, format!("tcpserv: bind error: 203.0.113.1:0: {why}\n"));
 }
 
@@ -263,13 +260,10 @@ fn every_socket_is_closed_on_exec() {
 fn a_second_server_on_the_same_port_is_refused() {
     let mut server = Server::start(&[]);
     let port = server.addr.port().to_string();
-    let output = Command::new(TCPSERV)
-        .args(["-b", "127.0.0.1", "-p", &port])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let output = run(Command::new(TCPSERV).args(["-b", "127.0.0.1", "-p", &port]));
+    assert_eq!(output.code, Some(1));
     let why = "Address already in use (os error 98)";
-    let said = String::from_utf8(output.stderr).unwrap();
+    let said = output.stderr;
     assert_eq!(
         said,
         format!("tcpserv: bind error: 127.0.0.1:{port}: {why}\n")

@@ -166,11 +166,11 @@ fn s14_accept_takes_the_head_of_the_queue() {
 #[test]
 fn s15_a_socket_that_is_bound_only_refuses_connections() {
     let (listenfd, servaddr) = bound();
-    let output = tcpcli(servaddr).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let output = run(&mut tcpcli(servaddr));
+    assert_eq!(output.code, Some(1));
     assert!(output.stdout.is_empty());
     let why = "Connection refused (os error 111)";
-    let said = String::from_utf8(output.stderr).unwrap();
+    let said = output.stderr;
     assert_eq!(said, format!("tcpcli: connect error: {servaddr}: {why}\n"));
 
     Listen(&listenfd, 1).unwrap();

@@ -4,13 +4,14 @@
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -166,6 +167,7 @@ pub struct Client {
     process: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
+    /// Its server's.
     port: u16,
 }
 
@@ -228,14 +230,21 @@ impl Client {
         self.stdin = None;
     }
 
-    pub fn stdout(&mut self) -> &mut ChildStdout {
-        self.stdout.as_mut().unwrap()
-    }
-
     /// The next `n` bytes that it prints.
     pub fn printed(&mut self, n: usize) -> Vec<u8> {
+        let stdout = self.stdout.as_mut().unwrap();
         let mut bytes = vec![0; n];
-        self.stdout().read_exact(&mut bytes).unwrap();
+        let mut have = 0;
+        while have < n {
+            let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
+            let patience = PollTimeout::try_from(DEADLINE).unwrap();
+            let printed = String::from_utf8_lossy(&bytes[..have]).into_owned();
+            assert_eq!(poll(&mut ready, patience), Ok(1), "only {printed:?}");
+            match stdout.read(&mut bytes[have..]).unwrap() {
+                0 => panic!("only {printed:?}, then its end"),
+                more => have += more,
+            }
+        }
         bytes
     }
 
@@ -246,22 +255,8 @@ impl Client {
 
     /// Waits for its end without ending its input.
     pub fn wait(&mut self) -> Ended {
-        let (mut stdout, mut stderr) = (Vec::new(), String::new());
-        let mut errors = self.process.stderr.take().unwrap();
-        let errors = thread::spawn(move || {
-            errors.read_to_string(&mut stderr).unwrap();
-            stderr
-        });
-        if let Some(mut pipe) = self.stdout.take() {
-            pipe.read_to_end(&mut stdout).unwrap();
-        }
-        let stderr = errors.join().unwrap();
-        let code = wait_for("tcpcli to end", || self.process.try_wait().unwrap()).code();
-        Ended {
-            code,
-            stdout,
-            stderr,
-        }
+        self.process.stdout = self.stdout.take();
+        wait_ended(&mut self.process)
     }
 
     /// Ends its input and waits for its end.
@@ -275,6 +270,46 @@ impl Drop for Client {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Runs a program that is to end by itself, with no input.
+pub fn run(command: &mut Command) -> Ended {
+    run_with(Stdio::null(), command)
+}
+
+/// Runs a program that is to end by itself, with the given standard input.
+pub fn run_with(stdin: impl Into<Stdio>, command: &mut Command) -> Ended {
+    let piped = command
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut client = Client {
+        process: piped.spawn().unwrap(),
+        stdin: None,
+        stdout: None,
+        port: 0,
+    };
+    wait_ended(&mut client.process)
+}
+
+fn wait_ended(process: &mut Child) -> Ended {
+    fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(mut pipe) = pipe {
+                pipe.read_to_end(&mut bytes).unwrap();
+            }
+            bytes
+        })
+    }
+    let stdout = drain(process.stdout.take());
+    let stderr = drain(process.stderr.take());
+    let status = wait_for("the program to end", || process.try_wait().unwrap());
+    Ended {
+        code: status.code(),
+        stdout: stdout.join().unwrap(),
+        stderr: String::from_utf8(stderr.join().unwrap()).unwrap(),
     }
 }
 
