@@ -147,3 +147,8 @@ pub const SOCK_STREAM: Type = Type::STREAM;
 pub fn family(address: SocketAddr) -> Domain {
     Domain::for_address(address)
 }
+
+/// README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
