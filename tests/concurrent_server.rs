@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 #[test]
 fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
@@ -292,23 +292,8 @@ fn a_child_signal_that_was_blocked_at_its_start_still_arrives() {
 
 #[test]
 fn it_prints_nothing_on_standard_output() {
-    let mut process = Command::new(TCPSERV)
-        .args(["-p", "0", "-b", "127.0.0.1"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let pid = nix::unistd::Pid::from_raw(process.id() as i32);
-    let listenfd = wait_for("it to listen", || sockets(pid).first().copied());
-    let row = wait_for("the row of it", || {
-        connections()
-            .into_iter()
-            .find(|row| row.inode == listenfd && row.state == "LISTEN")
-    });
-    assert_eq!(feed(row.local, b"hello\n").stdout, b"hello\n");
-    process.kill().unwrap();
-    process.wait().unwrap();
-    let mut stdout = String::new();
-    process.stdout.unwrap().read_to_string(&mut stdout).unwrap();
-    assert_eq!(stdout, "");
+    let mut server = Server::start(&[]);
+    assert_eq!(feed(server.addr, b"hello\n").stdout, b"hello\n");
+    server.end(Signal::SIGTERM);
+    assert_eq!(server.printed(), b"");
 }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub const TCPSERV: &str = env!("CARGO_BIN_EXE_tcpserv");
@@ -47,6 +47,7 @@ pub struct Server {
     process: Child,
     pub addr: SocketAddr,
     said: Arc<Mutex<Vec<String>>>,
+    printed: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Server {
@@ -63,26 +64,29 @@ impl Server {
     pub fn spawn(command: &mut Command) -> Server {
         let mut process = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut first = String::new();
+        let printed = drain(process.stdout.take());
+        let stderr = BufReader::new(process.stderr.take().unwrap());
         let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        thread::spawn(move || {
+            for line in stderr.lines() {
+                heard.lock().unwrap().push(line.unwrap());
+            }
+        });
         let mut server = Server {
             process,
             addr: SocketAddr::from(([0, 0, 0, 0], 0)),
-            said: said.clone(),
+            said,
+            printed: Some(printed),
         };
-        stderr.read_line(&mut first).unwrap();
-        let addr = first.trim_end().strip_prefix("tcpserv: listening on ");
+        let first = server.wait_said("");
+        let addr = first.strip_prefix("tcpserv: listening on ");
         server.addr = addr.unwrap_or_else(|| panic!("{first}")).parse().unwrap();
-        thread::spawn(move || {
-            for line in stderr.lines() {
-                said.lock().unwrap().push(line.unwrap());
-            }
-        });
+        server.said.lock().unwrap().remove(0);
         server
     }
 
@@ -134,6 +138,13 @@ impl Server {
     pub fn end(&mut self, signal: Signal) -> ExitStatus {
         kill(self.pid(), signal).unwrap();
         self.process.wait().unwrap()
+    }
+
+    /// What it and its children printed on standard output, when all have ended.
+    pub fn printed(&mut self) -> Vec<u8> {
+        let printed = self.printed.take().unwrap();
+        wait_until("the last child to end", || printed.is_finished());
+        printed.join().unwrap()
     }
 
     /// Whether it is still alive.
@@ -293,16 +304,18 @@ pub fn run_with(stdin: impl Into<Stdio>, command: &mut Command) -> Ended {
     wait_ended(&mut client.process)
 }
 
+/// Takes all that comes out of a pipe, to its end.
+fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes).unwrap();
+        }
+        bytes
+    })
+}
+
 fn wait_ended(process: &mut Child) -> Ended {
-    fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(mut pipe) = pipe {
-                pipe.read_to_end(&mut bytes).unwrap();
-            }
-            bytes
-        })
-    }
     let stdout = drain(process.stdout.take());
     let stderr = drain(process.stderr.take());
     let status = wait_for("the program to end", || process.try_wait().unwrap());
