@@ -3,11 +3,15 @@
 //! The book's `lib/error.c`. There each wrapper prints and exits; here it
 //! returns the error, and these functions say it.
 
+use crate::idle::IdleTimeout;
+use crate::wrapunix::retry;
 use anyhow::{Error, Result};
-use std::fmt::Display;
-use std::io::{self, Write};
+use nix::unistd::write;
+use std::fmt::{self, Display, Write};
+use std::io;
 use std::path::Path;
 use std::process;
+use std::sync::OnceLock;
 
 /// Says the error on standard error, in one line and one write, and returns.
 ///
@@ -23,25 +27,54 @@ pub fn err_quit(error: &Error) -> ! {
     process::exit(1)
 }
 
-/// The exit status for a result: 0, or 1 once [`err_ret`] has said the error.
+/// The exit status for a result, once [`err_ret`] has said the error: 1, or 0 where
+/// there is none or only an [`IdleTimeout`].
 #[must_use]
 pub fn exit_status(result: Result<()>) -> i32 {
-    match result {
-        Ok(()) => 0,
-        Err(error) => {
-            err_ret(&error);
-            1
-        }
-    }
+    let Err(error) = result else { return 0 };
+    err_ret(&error);
+    i32::from(!error.is::<IdleTimeout>())
 }
 
-/// Writes `program: message` to standard error, in one write.
+/// Writes `program: message` to standard error, in one write, cut off at 512 bytes.
+///
+/// It allocates nothing and locks nothing, so that a signal handler may call it
+/// (once [`program`] has been called).
 pub fn say(message: impl Display) {
-    let argv0 = std::env::args_os().next().unwrap_or_default();
-    let program = Path::new(&argv0).file_name().unwrap_or(&argv0);
-    let line = format!("{}: {message}\n", program.display());
+    let mut line = Line {
+        bytes: [b'\n'; 512],
+        len: 0,
+    };
+    // A Line takes what fits and never fails.
+    let _ = write!(line, "{}: {message}", program());
     // Nobody is left to be told that standard error is gone.
-    let _ = io::stderr().write_all(line.as_bytes());
+    let _ = retry(|| write(io::stderr(), &line.bytes[..=line.len]));
+}
+
+/// The name this program was called by, without its directories.
+pub fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let argv0 = std::env::args_os().next().unwrap_or_default();
+        let name = Path::new(&argv0).file_name().unwrap_or(&argv0);
+        name.to_string_lossy().into_owned()
+    })
+}
+
+/// A line that is put together before it is written: `len` bytes, then a newline.
+struct Line {
+    bytes: [u8; 512],
+    len: usize,
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.len() - 1 - self.len;
+        let text = &text.as_bytes()[..text.len().min(room)];
+        self.bytes[self.len..][..text.len()].copy_from_slice(text);
+        self.len += text.len();
+        Ok(())
+    }
 }
 
 /// The error of a system call: `what: with: why (os error N)`. Its root is the

@@ -98,6 +98,7 @@
 #![warn(missing_docs)]
 
 pub mod error;
+pub mod idle;
 pub mod readline;
 pub mod str_cli;
 pub mod str_echo;
@@ -114,7 +115,7 @@ pub use wrapsock::{
     Accept, Bind, Connect, Getsockname, Listen, Setsockopt, Shutdown, Socket, Sockfd,
 };
 pub use wrapstdio::{Fgets, Fputs, Stdin, Stdout, StdoutClosed};
-pub use wrapunix::{_exit, Close, Fork, Handler, Signal, fork_failed, sig_chld};
+pub use wrapunix::{_exit, Children, Close, Fork, Handler, Signal, fork_failed, sig_chld};
 pub use writen::Writen;
 
 pub use nix::sys::signal::Signal::SIGCHLD;

@@ -3,10 +3,9 @@
 //! The book's `lib/readline.c`. Its buffer is a static, which it owns to be a
 //! fault: two descriptors cannot be read by turns. Here it belongs to a value.
 
-use crate::error::sys_error;
 use crate::wrapsock::Sockfd;
 use crate::wrapunix::{retry, sleep_until};
-use anyhow::{Error, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::unistd::read;
@@ -27,12 +26,8 @@ pub trait Source {
 /// `readline error: PEER: …`, as when the peer resets the connection (`ECONNRESET`).
 impl Source for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
-        read_asleep(*self, buf).map_err(|errno| readline_error(self, errno))
+        read_asleep(*self, buf).map_err(|errno| self.error("readline error", errno))
     }
-}
-
-pub(crate) fn readline_error(sockfd: &Sockfd, errno: Errno) -> Error {
-    sys_error("readline error", sockfd.with(), errno)
 }
 
 /// read(2) that goes on after a signal, and that sleeps also on a descriptor that

@@ -2,7 +2,7 @@
 //!
 //! The book's `lib/str_cli.c`.
 
-use crate::readline::{Readline, Rline, Source, readline_error};
+use crate::readline::{Readline, Rline, Source};
 use crate::wrapsock::{Shutdown, Sockfd};
 use crate::wrapstdio::{Fgets, Fputs, Stdin, Stdout, StdoutClosed};
 use crate::wrapunix::retry;
@@ -97,7 +97,7 @@ impl Source for Echo<'_, '_> {
                 self.stdout.flush()?;
                 self.sockfd.read(buf)
             }
-            done => done.map_err(|errno| readline_error(self.sockfd, errno)),
+            done => done.map_err(|errno| self.sockfd.error("readline error", errno)),
         }
     }
 }

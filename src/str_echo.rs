@@ -2,12 +2,11 @@
 //!
 //! The book's `lib/str_echo.c`.
 
-use crate::error::sys_error;
+use crate::idle::read;
 use crate::wrapsock::Sockfd;
 use crate::writen::Writen;
 use anyhow::Result;
 use nix::errno::Errno;
-use nix::unistd::read;
 
 /// Bytes that a server should lend to [`str_echo()`].
 ///
@@ -21,15 +20,15 @@ pub const ECHO_BUF: usize = 256 * 1024;
 /// allocates it once for all its children.
 ///
 /// # Errors
-/// `str_echo: read error: PEER: …` when the client resets the connection, or
-/// [`Writen`]'s.
+/// `str_echo: read error: PEER: …` when the client resets the connection,
+/// [`IdleTimeout`](crate::idle::IdleTimeout), and [`Writen`]'s.
 pub fn str_echo(sockfd: &Sockfd, buf: &mut [u8]) -> Result<()> {
     loop {
         match read(sockfd, buf) {
             Ok(0) => return Ok(()),
             Ok(n) => Writen(sockfd, &buf[..n])?,
             Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(sys_error("str_echo: read error", sockfd.with(), errno)),
+            Err(errno) => return Err(sockfd.error("str_echo: read error", errno)),
         }
     }
 }

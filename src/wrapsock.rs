@@ -3,8 +3,10 @@
 //! The book's `lib/wrapsock.c`.
 
 use crate::error::{err_ret, sys_error};
-use anyhow::Result;
+use crate::idle::IdleTimeout;
+use anyhow::{Error, Result};
 use nix::errno::Errno;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::sys::socket::{SetSockOpt, setsockopt};
 use socket2::{Domain, Protocol, SockAddr, Type};
 use std::fmt;
@@ -24,6 +26,7 @@ use std::time::Duration;
 pub struct Sockfd {
     socket: socket2::Socket,
     peer: Option<SocketAddr>,
+    idle_timeout: Option<Duration>,
 }
 
 impl Sockfd {
@@ -33,8 +36,39 @@ impl Sockfd {
         self.peer
     }
 
+    /// Sets how long the peer may neither send nor take anything before
+    /// [`str_echo()`](crate::str_echo()) and [`Writen`](crate::Writen) let it go with an
+    /// [`IdleTimeout`]. A connected socket takes this, too, from the listening one.
+    ///
+    /// That nothing is taken is TCP_USER_TIMEOUT: the kernel counts from the peer's
+    /// last acknowledgement.
+    ///
+    /// # Errors
+    /// `setsockopt error: …`.
+    pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
+        let millis = timeout.unwrap_or_default().as_millis();
+        let millis = u32::try_from(millis).unwrap_or(u32::MAX);
+        Setsockopt(self, TcpUserTimeout, &millis)?;
+        self.idle_timeout = timeout;
+        Ok(())
+    }
+
+    /// See [`set_idle_timeout`](Sockfd::set_idle_timeout).
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout
+    }
+
+    /// The error of a call on this connection.
+    pub(crate) fn error(&self, what: &str, errno: Errno) -> Error {
+        match (errno, self.peer, self.idle_timeout) {
+            (Errno::ETIMEDOUT, Some(peer), Some(timeout)) => IdleTimeout { peer, timeout }.into(),
+            _ => sys_error(what, self.with(), errno),
+        }
+    }
+
     /// The peer's address for a message.
-    pub(crate) fn with(&self) -> String {
+    fn with(&self) -> String {
         match self.peer {
             Some(peer) => peer.to_string(),
             None => "not connected".to_owned(),
@@ -70,7 +104,11 @@ impl From<Sockfd> for OwnedFd {
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
     let protocol = (protocol != 0).then(|| Protocol::from(protocol));
     match socket2::Socket::new(family, ty, protocol) {
-        Ok(socket) => Ok(Sockfd { socket, peer: None }),
+        Ok(socket) => Ok(Sockfd {
+            socket,
+            peer: None,
+            idle_timeout: None,
+        }),
         Err(why) => Err(sys_error("socket error", format_args!("{family:?}"), why)),
     }
 }
@@ -172,8 +210,12 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
         let why = match listenfd.socket.accept() {
             Ok((socket, address)) => match internet(address) {
                 Ok(cliaddr) => {
-                    let peer = Some(cliaddr);
-                    return Ok((Sockfd { socket, peer }, cliaddr));
+                    let connfd = Sockfd {
+                        socket,
+                        peer: Some(cliaddr),
+                        idle_timeout: listenfd.idle_timeout,
+                    };
+                    return Ok((connfd, cliaddr));
                 }
                 Err(why) => why,
             },
@@ -231,4 +273,40 @@ fn accept_verdict(errno: Errno) -> Verdict {
 /// The kernel's socket address as the standard library has it.
 fn internet(address: SockAddr) -> io::Result<SocketAddr> {
     address.as_socket().ok_or(Errno::EAFNOSUPPORT.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_errors_of_accept_pass_and_which_end_the_server() {
+        use Errno as E;
+        let again = [
+            E::EINTR,
+            E::ECONNABORTED,
+            E::ECONNRESET,
+            E::EPERM,
+            E::ENETDOWN,
+            E::EPROTO,
+            E::ENOPROTOOPT,
+            E::EHOSTDOWN,
+            E::ENONET,
+            E::EHOSTUNREACH,
+            E::EOPNOTSUPP,
+            E::ENETUNREACH,
+            E::ETIMEDOUT,
+        ];
+        let pause = [E::EMFILE, E::ENFILE, E::ENOBUFS, E::ENOMEM];
+        let fatal = [E::EBADF, E::EINVAL, E::ENOTSOCK, E::EFAULT, E::EAFNOSUPPORT];
+        for (errnos, verdict) in [
+            (&again[..], Verdict::Again),
+            (&pause, Verdict::Pause),
+            (&fatal, Verdict::Fatal),
+        ] {
+            for &errno in errnos {
+                assert_eq!(accept_verdict(errno), verdict, "{errno}");
+            }
+        }
+    }
 }

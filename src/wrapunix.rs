@@ -3,19 +3,19 @@
 //! The book's `lib/wrapunix.c`, and the one room with `unsafe` in it.
 #![allow(unsafe_code)]
 
-use crate::error::{err_ret, sys_error};
+use crate::error::{err_ret, program, say, sys_error};
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
+use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{self, ForkResult};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// fork(2): one call, two returns (fork函数).
 ///
@@ -114,7 +114,8 @@ pub fn _exit(status: i32) -> ! {
 #[derive(Clone, Copy, Debug)]
 pub struct Handler(extern "C" fn(c_int));
 
-/// Reaps every child that has ended, so that none stays a zombie.
+/// Reaps every child that has ended, so that none stays a zombie, and says of one
+/// that was killed by which signal.
 ///
 /// Signals are not counted: children that end at the same time may send a single
 /// SIGCHLD. Hence the loop.
@@ -123,9 +124,92 @@ pub const sig_chld: Handler = Handler(reap);
 
 extern "C" fn reap(_: c_int) {
     let errno = Errno::last_raw();
-    // SAFETY: waitpid is async-signal-safe, and takes a null status.
-    while unsafe { libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) } > 0 {}
+    let mut status = 0;
+    loop {
+        // SAFETY: waitpid is async-signal-safe, and `status` lives through the call.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        if pid <= 0 {
+            break;
+        }
+        REAPED.fetch_add(1, Ordering::Relaxed);
+        if libc::WIFSIGNALED(status) {
+            let signal = libc::WTERMSIG(status);
+            // A real-time signal has no name here.
+            let name = signal::Signal::try_from(signal).map_or("real-time", |name| name.as_str());
+            say(format_args!(
+                "child {pid} was killed by signal {signal} ({name})"
+            ));
+        }
+    }
     Errno::set_raw(errno);
+}
+
+/// How many children [`sig_chld`] has reaped since this process began.
+static REAPED: AtomicUsize = AtomicUsize::new(0);
+
+/// A server's children, and how many of them may live at a time.
+#[derive(Debug)]
+pub struct Children {
+    most: usize,
+    option: &'static str,
+    /// What [`REAPED`] will be when the last of them is gone.
+    reaped_in_the_end: usize,
+    said: bool,
+}
+
+impl Children {
+    /// At most so many; 0 is any number. `option` is what the user knows that limit by.
+    #[must_use]
+    pub fn at_most(most: usize, option: &'static str) -> Self {
+        Children {
+            most,
+            option,
+            reaped_in_the_end: REAPED.load(Ordering::Relaxed),
+            said: false,
+        }
+    }
+
+    /// Counts one that [`Fork`] has made.
+    pub fn born(&mut self) {
+        self.reaped_in_the_end = self.reaped_in_the_end.wrapping_add(1);
+    }
+
+    /// Sleeps while as many live as may, until [`sig_chld`] reaps one. Meanwhile the
+    /// kernel's queue of complete connections holds the clients (listen函数).
+    ///
+    /// That the limit is met is said the first time.
+    ///
+    /// # Errors
+    /// `sigsuspend error: …`; none is known.
+    pub fn wait_for_room(&mut self) -> Result<()> {
+        if !self.full() {
+            return Ok(());
+        }
+        if !self.said {
+            let Children { most, option, .. } = self;
+            say(format_args!(
+                "{most} clients, as many as {option} allows: others wait in the queue"
+            ));
+            self.said = true;
+        }
+        // SIGCHLD is kept out between the look and the sleep, which lets it in and
+        // begins in one step: no child can end unnoticed in between.
+        let asleep = || {
+            let before = SigSet::from(SIGCHLD).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+            while self.full() {
+                before.suspend()?;
+            }
+            before.thread_set_mask()
+        };
+        asleep().map_err(|errno| sys_error("sigsuspend error", "SIGCHLD", errno))
+    }
+
+    fn full(&self) -> bool {
+        // One may be reaped before it is counted: the difference has a sign.
+        let reaped = REAPED.load(Ordering::Relaxed);
+        let living = self.reaped_in_the_end.wrapping_sub(reaped).cast_signed();
+        self.most != 0 && living >= self.most.cast_signed()
+    }
 }
 
 /// sigaction(2): installs a signal handler, and lets the signal through should
@@ -144,6 +228,7 @@ pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
     );
     let mut unblock = SigSet::empty();
     unblock.add(signal);
+    program(); // now, so that a handler finds the name there
     // SAFETY: sigaction is unsafe because a handler may do only what is
     // async-signal-safe. Every `Handler` is made in this file, and is: see `reap`.
     unsafe { signal::sigaction(signal, &action) }

@@ -2,7 +2,6 @@
 //!
 //! The book's `lib/writen.c`.
 
-use crate::error::sys_error;
 use crate::wrapsock::Sockfd;
 use crate::wrapunix::retry;
 use anyhow::Result;
@@ -16,11 +15,12 @@ use nix::unistd::write;
 ///
 /// # Errors
 /// `writen error: PEER: …`: the peer reset the connection (`ECONNRESET`) or takes
-/// no more (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it).
+/// no more (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); or
+/// [`IdleTimeout`](crate::idle::IdleTimeout).
 pub fn Writen(sockfd: &Sockfd, mut buf: &[u8]) -> Result<()> {
     while !buf.is_empty() {
-        let nwritten = retry(|| write(sockfd, buf))
-            .map_err(|errno| sys_error("writen error", sockfd.with(), errno))?;
+        let nwritten =
+            retry(|| write(sockfd, buf)).map_err(|errno| sockfd.error("writen error", errno))?;
         buf = &buf[nwritten..];
     }
     Ok(())

@@ -24,6 +24,9 @@ fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
         (TCPSERV, &["-b", "nonsense"]),
         (TCPSERV, &["--backlog", "x"]),
         (TCPSERV, &["--backlog", "-1"]),
+        (TCPSERV, &["--max-clients", "-1"]),
+        (TCPSERV, &["--idle-timeout", "0"]),
+        (TCPSERV, &["--idle-timeout", "x"]),
     ] {
         let output = call(program, args);
         assert_eq!(output.code, Some(2), "{args:?}");

@@ -6,6 +6,8 @@ use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
 use nix::unistd::ForkResult;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU32, ParseIntError};
+use std::time::Duration;
 use unp::error::say;
 use unp::*;
 
@@ -25,6 +27,19 @@ struct Args {
     /// How many complete connections the kernel queues
     #[arg(long, value_name = "N", env = "LISTENQ", default_value_t = LISTENQ, value_parser = clap::value_parser!(i32).range(0..))]
     backlog: i32,
+
+    /// How many clients are served at a time, the others waiting; 0 is any number
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    max_clients: u32,
+
+    /// Let a client go from which nothing came, or who took nothing, for so long
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    idle_timeout: Option<Duration>,
+}
+
+fn seconds(text: &str) -> Result<Duration, ParseIntError> {
+    let seconds: NonZeroU32 = text.parse()?;
+    Ok(Duration::from_secs(seconds.get().into()))
 }
 
 fn main() {
@@ -35,11 +50,12 @@ fn main() {
 fn tcpserv(args: &Args) -> Result<Infallible> {
     let servaddr = SocketAddr::new(args.bind, args.port);
 
-    let listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?;
+    let mut listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?;
 
     Setsockopt(&listenfd, ReuseAddr, &true)?; // a restart binds over TIME_WAIT
-    Setsockopt(&listenfd, KeepAlive, &true)?; // this and the next: for connfd to inherit
+    Setsockopt(&listenfd, KeepAlive, &true)?; // these three: for connfd to inherit
     Setsockopt(&listenfd, TcpNoDelay, &true)?;
+    listenfd.set_idle_timeout(args.idle_timeout)?;
     if servaddr.is_ipv6() {
         Setsockopt(&listenfd, Ipv6V6Only, &false)?;
     }
@@ -55,7 +71,11 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
 
     say(format_args!("listening on {}", Getsockname(&listenfd)?));
 
+    let mut children = Children::at_most(args.max_clients as usize, "--max-clients");
+
     loop {
+        children.wait_for_room()?; // the others wait in the kernel's queue
+
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
         match Fork() {
@@ -64,7 +84,7 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
                 let served = str_echo(&connfd, &mut buf); // process the request
                 _exit(exit_status(served));
             }
-            Ok(ForkResult::Parent { .. }) => {}
+            Ok(ForkResult::Parent { .. }) => children.born(),
             Err(errno) => fork_failed(errno, cliaddr)?,
         }
 

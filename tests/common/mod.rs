@@ -2,6 +2,8 @@
 //! kernel says of them. It never asks the programs themselves.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod terminal;
+
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -564,6 +566,42 @@ pub fn borrow_socket(pid: Pid, inode: u64) -> OwnedFd {
         let fd = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), *number, 0);
         OwnedFd::from_raw_fd(Errno::result(fd).unwrap() as i32)
     }
+}
+
+/// Sets a soft limit of a running process, or lifts it as far as it may, and returns
+/// what it was.
+pub fn set_limit(pid: Pid, resource: libc::__rlimit_resource_t, soft: Option<u64>) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls are given a `limit` that lives through them.
+    unsafe {
+        let got = libc::prlimit(pid.as_raw(), resource, std::ptr::null(), &mut limit);
+        Errno::result(got).unwrap();
+        let before = limit.rlim_cur;
+        limit.rlim_cur = soft.unwrap_or(limit.rlim_max);
+        let set = libc::prlimit(pid.as_raw(), resource, &limit, std::ptr::null_mut());
+        Errno::result(set).unwrap();
+        before
+    }
+}
+
+/// The processor time that a process has used.
+pub fn cpu_time(pid: Pid) -> Duration {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    let nanos = schedstat.split_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
+
+/// One figure of /proc/PID/status, such as `RssAnon` in kB.
+pub fn status(pid: Pid, figure: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(figure)?.strip_prefix(":"));
+    let number = value.unwrap().split_whitespace().next().unwrap();
+    number.parse().unwrap()
 }
 
 // ------------------------------------------------- the kernel's table of connections

@@ -1,0 +1,51 @@
+//! The patience of a server with its clients: an end to waiting for one that
+//! neither sends nor takes anything.
+
+use crate::wrapsock::Sockfd;
+use crate::wrapunix::retry;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd;
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// A client was idle for as long as it may: nothing came from it, or it took
+/// nothing of what waits for it.
+#[derive(Clone, Copy, Debug)]
+pub struct IdleTimeout {
+    /// The client.
+    pub peer: SocketAddr,
+    /// For how long.
+    pub timeout: Duration,
+}
+
+impl fmt::Display for IdleTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: idle for {:?}: let go", self.peer, self.timeout)
+    }
+}
+
+impl std::error::Error for IdleTimeout {}
+
+/// read(2) that fails with `ETIMEDOUT` when the socket has an idle timeout and
+/// nothing comes for that long. Signals do not start the time anew.
+pub(crate) fn read(sockfd: &Sockfd, buf: &mut [u8]) -> nix::Result<usize> {
+    if let Some(timeout) = sockfd.idle_timeout() {
+        let start = Instant::now();
+        let mut fds = [PollFd::new(sockfd.as_fd(), PollFlags::POLLIN)];
+        let come = || {
+            let left = timeout.saturating_sub(start.elapsed());
+            // poll counts in milliseconds, and cannot count to more than 24 days.
+            poll(
+                &mut fds,
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
+            )
+        };
+        if retry(come)? == 0 {
+            return Err(Errno::ETIMEDOUT);
+        }
+    }
+    unistd::read(sockfd, buf)
+}
