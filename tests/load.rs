@@ -1,0 +1,226 @@
+//! Many clients, for long. These take minutes, so they are run when asked for:
+//! `cargo test --release --test load -- --ignored --test-threads=1`
+
+mod common;
+
+use common::*;
+use nix::unistd::Pid;
+use socket2::SockRef;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A server at every loopback address: one alone has too few ephemeral ports.
+fn server(args: &[&str]) -> Server {
+    Server::spawn(
+        Command::new(TCPSERV)
+            .args(["-p", "0", "--max-clients", "0"])
+            .args(args),
+    )
+}
+
+/// The n-th of its addresses.
+fn nth(server: &Server, n: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1 + (n % 16) as u8], server.addr.port()))
+}
+
+/// One short connection: a line, its echo, and the server's FIN.
+fn visit(addr: SocketAddr, n: usize) {
+    let mut stream = connect(addr);
+    let line = format!("visitor {n}\n");
+    assert_eq!(echo(&mut stream, line.as_bytes()), line.as_bytes());
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut stream), b"");
+}
+
+/// What a parent must not have more of after its clients than before.
+#[derive(Debug, PartialEq)]
+struct Holds {
+    memory_kb: u64,
+    descriptors: Vec<(i32, String)>,
+    children: Vec<Pid>,
+}
+
+fn holds(server: &Server) -> Holds {
+    wait_until("the last child to be reaped", || {
+        server.children().is_empty()
+    });
+    wait_accepting(server.pid());
+    Holds {
+        memory_kb: status(server.pid(), "VmRSS"),
+        descriptors: descriptors(server.pid()),
+        children: server.children(),
+    }
+}
+
+#[test]
+#[ignore = "heavy"]
+fn ten_thousand_clients_held_at_the_same_time() {
+    const CLIENTS: usize = 10_000;
+    set_limit(Pid::this(), nix::libc::RLIMIT_NOFILE, None);
+    let server = server(&[]);
+    for n in 0..100 {
+        visit(nth(&server, n), n);
+    }
+    let before = holds(&server);
+
+    let name = |n: usize| format!("client {n}\n").into_bytes();
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|n| {
+            let mut stream = connect(nth(&server, n));
+            assert_eq!(echo(&mut stream, &name(n)), name(n));
+            stream
+        })
+        .collect();
+    assert_eq!(server.children().len(), CLIENTS);
+    for (n, stream) in clients.iter_mut().enumerate() {
+        stream.write_all(&name(n)).unwrap();
+    }
+    for (n, stream) in clients.iter_mut().enumerate() {
+        let mut line = vec![0; name(n).len()];
+        stream.read_exact(&mut line).unwrap();
+        assert_eq!(line, name(n));
+        assert!(silent(stream));
+    }
+    drop(clients);
+
+    assert_eq!(holds(&server), before);
+    assert!(server.said().is_empty());
+}
+
+/// 100,000 connections by so many clients at a time.
+fn a_hundred_thousand(clients: usize) {
+    const CONNECTIONS: usize = 100_000;
+    let server = server(&[]);
+    for n in 0..100 {
+        visit(nth(&server, n), n);
+    }
+    let before = holds(&server);
+
+    thread::scope(|scope| {
+        for client in 0..clients {
+            let server = &server;
+            scope.spawn(move || {
+                for n in (client..CONNECTIONS).step_by(clients) {
+                    visit(nth(server, n / clients), n);
+                }
+            });
+        }
+    });
+
+    assert_eq!(holds(&server), before);
+    assert!(server.said().is_empty());
+}
+
+#[test]
+#[ignore = "heavy"]
+fn a_hundred_thousand_connections_one_after_another() {
+    a_hundred_thousand(1);
+}
+
+#[test]
+#[ignore = "heavy"]
+fn a_hundred_thousand_connections_by_fours() {
+    a_hundred_thousand(4);
+}
+
+/// Marsaglia's xorshift: which bytes and sizes does not matter, only that they vary.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn bytes(&mut self, n: usize) -> Vec<u8> {
+        (0..n).map(|_| (self.next() >> 32) as u8).collect()
+    }
+}
+
+#[test]
+#[ignore = "heavy"]
+fn random_bytes_for_a_minute_with_some_dying_at_random() {
+    const CLIENTS: u64 = 24;
+    let mut server = server(&[]);
+    let end = Instant::now() + Duration::from_secs(60);
+    let [survived, died] = [AtomicU64::new(0), AtomicU64::new(0)];
+    thread::scope(|scope| {
+        for client in 1..=CLIENTS {
+            let (server, survived, died) = (&server, &survived, &died);
+            scope.spawn(move || {
+                let mut random = Random(client * 0x9E37_79B9_7F4A_7C15);
+                while Instant::now() < end {
+                    let (addr, seed) = (nth(server, random.below(16)), random.next());
+                    if random.below(4) == 0 {
+                        die(addr, seed);
+                        died.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        survive(addr, seed);
+                        survived.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let [survived, died] = [survived, died].map(AtomicU64::into_inner);
+    println!("{survived} survived, {died} died");
+    assert!(survived > CLIENTS && died > CLIENTS);
+    holds(&server);
+    assert!(server.lives());
+    let only_of_the_dead = |line: &String| line.contains("error: 127.0.0.");
+    assert!(
+        server.said().iter().all(only_of_the_dead),
+        "{:?}",
+        server.said()
+    );
+}
+
+/// Sends up to a megabyte in pieces of random size, and reads it in others meanwhile.
+fn survive(addr: SocketAddr, seed: u64) {
+    let mut random = Random(seed);
+    let length = 1 + random.below(1 << 20);
+    let bytes = random.bytes(length);
+    let mut stream = connect(addr);
+    let mut sender = stream.try_clone().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random(seed);
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let most = [10, 1000, 100_000][random.below(3)];
+                let (piece, others) = rest.split_at((1 + random.below(most)).min(rest.len()));
+                sender.write_all(piece).unwrap();
+                rest = others;
+            }
+            sender.shutdown(Shutdown::Write).unwrap();
+        });
+        assert!(rest(&mut stream) == bytes);
+    });
+}
+
+/// Dies in the middle of what it sends, by a reset or by a close.
+fn die(addr: SocketAddr, seed: u64) {
+    let mut random = Random(seed);
+    let mut stream = connect(addr);
+    let length = random.below(60_000);
+    stream.write_all(&random.bytes(length)).unwrap();
+    let mut some = vec![0; 1 + random.below(length + 1)];
+    if length > 0 && random.below(2) == 0 {
+        assert!(stream.read(&mut some).unwrap() > 0);
+    }
+    if random.below(2) == 0 {
+        SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+}
