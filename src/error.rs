@@ -41,12 +41,17 @@ pub fn exit_status(result: Result<()>) -> i32 {
 /// It allocates nothing and locks nothing, so that a signal handler may call it
 /// (once [`program`] has been called).
 pub fn say(message: impl Display) {
+    write_line(format_args!("{}: {message}", program()));
+}
+
+/// Writes a line to standard error, as [`say`] does.
+pub(crate) fn write_line(text: fmt::Arguments) {
     let mut line = Line {
         bytes: [b'\n'; 512],
         len: 0,
     };
     // A Line takes what fits and never fails.
-    let _ = write!(line, "{}: {message}", program());
+    let _ = line.write_fmt(text);
     // Nobody is left to be told that standard error is gone.
     let _ = retry(|| write(io::stderr(), &line.bytes[..=line.len]));
 }

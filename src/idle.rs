@@ -1,6 +1,7 @@
 //! The patience of a server with its clients: an end to waiting for one that
 //! neither sends nor takes anything.
 
+use crate::trace::trace;
 use crate::wrapsock::Sockfd;
 use crate::wrapunix::retry;
 use nix::errno::Errno;
@@ -47,5 +48,11 @@ pub(crate) fn read(sockfd: &Sockfd, buf: &mut [u8]) -> nix::Result<usize> {
             return Err(Errno::ETIMEDOUT);
         }
     }
-    unistd::read(sockfd, buf)
+    let n = unistd::read(sockfd, buf);
+    match n {
+        Ok(0) => trace!(sockfd, "read({sockfd}) = 0, the FIN"),
+        Ok(n) => trace!(sockfd, "read({sockfd}) = {n}"),
+        Err(errno) => trace!(sockfd, "read({sockfd}) = -1, {}", errno.desc()),
+    }
+    n
 }

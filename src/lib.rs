@@ -102,6 +102,8 @@ pub mod idle;
 pub mod readline;
 pub mod str_cli;
 pub mod str_echo;
+pub mod tcp_state;
+pub mod trace;
 pub mod wrapsock;
 pub mod wrapstdio;
 pub mod wrapunix;

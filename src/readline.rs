@@ -3,12 +3,14 @@
 //! The book's `lib/readline.c`. Its buffer is a static, which it owns to be a
 //! fault: two descriptors cannot be read by turns. Here it belongs to a value.
 
+use crate::trace::trace;
 use crate::wrapsock::Sockfd;
 use crate::wrapunix::{retry, sleep_until};
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::unistd::read;
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 /// Where a [`Rline`] gets its bytes: the book's `my_read`.
@@ -18,6 +20,12 @@ pub trait Source {
     /// # Errors
     /// What the system call failed with, in the book's words.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize>;
+
+    /// The socket that these bytes come from or go to, whose state a narration
+    /// ([`trace`](mod@crate::trace)) shows.
+    fn sockfd(&self) -> Option<&Sockfd> {
+        None
+    }
 }
 
 /// A connected socket as a source.
@@ -27,6 +35,10 @@ pub trait Source {
 impl Source for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         read_asleep(*self, buf).map_err(|errno| self.error("readline error", errno))
+    }
+
+    fn sockfd(&self) -> Option<&Sockfd> {
+        Some(self)
     }
 }
 
@@ -70,7 +82,8 @@ impl<S: Source> Rline<S> {
 
     /// The next piece: the bytes through the next newline, or `maxlen` bytes, or what is
     /// left before end of file; nothing at end of file, and from then on.
-    pub(crate) fn next(&mut self, maxlen: usize) -> Result<&[u8]> {
+    /// As a range of [`piece`](Rline::piece).
+    pub(crate) fn next(&mut self, maxlen: usize) -> Result<Range<usize>> {
         let maxlen = maxlen.clamp(1, self.buf.len());
         let mut seen = 0;
         let n = loop {
@@ -85,9 +98,17 @@ impl<S: Source> Rline<S> {
             }
             self.fill()?;
         };
-        let piece = &self.buf[self.start..self.start + n];
         self.start += n;
-        Ok(piece)
+        Ok(self.start - n..self.start)
+    }
+
+    pub(crate) fn piece(&self, range: Range<usize>) -> &[u8] {
+        &self.buf[range]
+    }
+
+    /// The socket that the source tells of.
+    pub(crate) fn sockfd(&self) -> Option<&Sockfd> {
+        self.source.sockfd()
     }
 
     fn fill(&mut self) -> Result<()> {
@@ -109,7 +130,9 @@ impl<S: Source> Rline<S> {
 /// # Errors
 /// Those of the [`Source`].
 pub fn Readline<S: Source>(sockfd: &mut Rline<S>, maxlen: usize) -> Result<&[u8]> {
-    sockfd.next(maxlen)
+    let line = sockfd.next(maxlen)?;
+    trace!(sockfd.sockfd(), "Readline = {}", line.len());
+    Ok(sockfd.piece(line))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The book's `lib/str_cli.c`.
 
 use crate::readline::{Readline, Rline, Source};
+use crate::trace::trace;
 use crate::wrapsock::{Shutdown, Sockfd};
 use crate::wrapstdio::{Fgets, Fputs, Stdin, Stdout, StdoutClosed};
 use crate::wrapunix::retry;
@@ -34,14 +35,17 @@ use std::time::Duration;
 /// more is no error: it ends the loop.
 pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let stdout = Stdout::new(&stdout);
-    let fp = Rline::new(Stdin::tied(&fp, &stdout));
+    let fp = Rline::new(Stdin::tied(&fp, &stdout, sockfd));
     let echo = Rline::new(Echo::tied(sockfd, &stdout)?);
 
     let talked = talk(fp, sockfd, echo, &stdout);
     let flushed = stdout.flush();
     match talked.and(flushed) {
-        Err(error) if error.is::<StdoutClosed>() => Ok(()),
-        done => done,
+        Err(error) if !error.is::<StdoutClosed>() => Err(error),
+        _ => {
+            trace!(sockfd, "str_cli returns");
+            Ok(())
+        }
     }
 }
 
@@ -99,5 +103,9 @@ impl Source for Echo<'_, '_> {
             }
             done => done.map_err(|errno| self.sockfd.error("readline error", errno)),
         }
+    }
+
+    fn sockfd(&self) -> Option<&Sockfd> {
+        Some(self.sockfd)
     }
 }

@@ -3,6 +3,7 @@
 //! The book's `lib/str_echo.c`.
 
 use crate::idle::read;
+use crate::trace::trace;
 use crate::wrapsock::Sockfd;
 use crate::writen::Writen;
 use anyhow::Result;
@@ -25,10 +26,12 @@ pub const ECHO_BUF: usize = 256 * 1024;
 pub fn str_echo(sockfd: &Sockfd, buf: &mut [u8]) -> Result<()> {
     loop {
         match read(sockfd, buf) {
-            Ok(0) => return Ok(()),
+            Ok(0) => break,
             Ok(n) => Writen(sockfd, &buf[..n])?,
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(sockfd.error("str_echo: read error", errno)),
         }
     }
+    trace!(sockfd, "str_echo({sockfd}) returns");
+    Ok(())
 }

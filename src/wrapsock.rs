@@ -4,6 +4,8 @@
 
 use crate::error::{err_ret, sys_error};
 use crate::idle::IdleTimeout;
+use crate::tcp_state::complete_connections;
+use crate::trace::trace;
 use anyhow::{Error, Result};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::TcpUserTimeout;
@@ -12,7 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
@@ -82,6 +84,13 @@ impl Sockfd {
     }
 }
 
+/// The number of the descriptor.
+impl fmt::Display for Sockfd {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.socket.as_raw_fd().fmt(f)
+    }
+}
+
 impl AsFd for Sockfd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -103,14 +112,15 @@ impl From<Sockfd> for OwnedFd {
 /// `socket error: FAMILY: …`, as when no descriptor is left (`EMFILE`, `ENFILE`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
     let protocol = (protocol != 0).then(|| Protocol::from(protocol));
-    match socket2::Socket::new(family, ty, protocol) {
-        Ok(socket) => Ok(Sockfd {
-            socket,
-            peer: None,
-            idle_timeout: None,
-        }),
-        Err(why) => Err(sys_error("socket error", format_args!("{family:?}"), why)),
-    }
+    let socket = socket2::Socket::new(family, ty, protocol)
+        .map_err(|why| sys_error("socket error", format_args!("{family:?}"), why))?;
+    let sockfd = Sockfd {
+        socket,
+        peer: None,
+        idle_timeout: None,
+    };
+    trace!(&sockfd, "socket({family:?}, {ty:?}, 0) = {sockfd}");
+    Ok(sockfd)
 }
 
 /// setsockopt(2): sets a socket option. Some are best set before [`Bind`]
@@ -145,6 +155,11 @@ pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
         }
     }
     sockfd.peer = Some(servaddr);
+    trace!(
+        &*sockfd,
+        "connect({sockfd}) = 0, {} -> {servaddr}",
+        local(sockfd)
+    );
     Ok(())
 }
 
@@ -156,7 +171,9 @@ pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
 /// host (`EADDRNOTAVAIL`), a port below 1024 without the right to it (`EACCES`).
 pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
     let bound = sockfd.socket.bind(&myaddr.into());
-    bound.map_err(|why| sys_error("bind error", myaddr, why))
+    bound.map_err(|why| sys_error("bind error", myaddr, why))?;
+    trace!(sockfd, "bind({sockfd}, {myaddr}) = 0");
+    Ok(())
 }
 
 /// listen(2): makes a socket passive, from CLOSED to LISTEN (listen函数).
@@ -169,10 +186,10 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 /// `listen error: ADDRESS:PORT: …`, as when another socket listens there already
 /// (`EADDRINUSE`).
 pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
-    match sockfd.socket.listen(backlog) {
-        Ok(()) => Ok(()),
-        Err(why) => Err(sys_error("listen error", Getsockname(sockfd)?, why)),
-    }
+    let listens = sockfd.socket.listen(backlog);
+    listens.map_err(|why| sys_error("listen error", local(sockfd), why))?;
+    trace!(sockfd, "listen({sockfd}, {backlog}) = 0");
+    Ok(())
 }
 
 /// getsockname(2): the local address and port of a socket.
@@ -184,6 +201,11 @@ pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
     name.map_err(|why| sys_error("getsockname error", sockfd.with(), why))
 }
 
+/// A socket's own address for a message.
+fn local(sockfd: &Sockfd) -> String {
+    Getsockname(sockfd).map_or_else(|_| "?".to_owned(), |local| local.to_string())
+}
+
 /// shutdown(2): with [`SHUT_WR`](crate::SHUT_WR) the half-close (四次挥手): the FIN goes
 /// out behind all that was written, and reading goes on.
 ///
@@ -191,7 +213,14 @@ pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
 /// `shutdown error: PEER: …`: not connected any more (`ENOTCONN`).
 pub fn Shutdown(sockfd: &Sockfd, how: std::net::Shutdown) -> Result<()> {
     let shut = sockfd.socket.shutdown(how);
-    shut.map_err(|why| sys_error("shutdown error", sockfd.with(), why))
+    shut.map_err(|why| sys_error("shutdown error", sockfd.with(), why))?;
+    let how = match how {
+        std::net::Shutdown::Read => "SHUT_RD",
+        std::net::Shutdown::Write => "SHUT_WR",
+        std::net::Shutdown::Both => "SHUT_RDWR",
+    };
+    trace!(sockfd, "shutdown({sockfd}, {how}) = 0");
+    Ok(())
 }
 
 /// accept(2): takes the head of the queue of complete connections, and sleeps
@@ -215,6 +244,12 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
                         peer: Some(cliaddr),
                         idle_timeout: listenfd.idle_timeout,
                     };
+                    trace!(
+                        &connfd,
+                        "accept({listenfd}) = {connfd}, {} <- {cliaddr}, {} more in the queue",
+                        local(&connfd),
+                        complete_connections(listenfd).unwrap_or_default()
+                    );
                     return Ok((connfd, cliaddr));
                 }
                 Err(why) => why,
@@ -222,10 +257,11 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
             Err(why) => why,
         };
         let verdict = accept_verdict(Errno::from_raw(why.raw_os_error().unwrap_or(0)));
+        trace!(listenfd, "accept({listenfd}) = -1, {why}");
         if verdict == Verdict::Again {
             continue;
         }
-        let error = sys_error("accept error", Getsockname(listenfd)?, why);
+        let error = sys_error("accept error", local(listenfd), why);
         if verdict == Verdict::Fatal {
             return Err(error);
         }

@@ -6,6 +6,8 @@
 
 use crate::error::sys_error;
 use crate::readline::{Rline, Source, read_asleep};
+use crate::trace::trace;
+use crate::wrapsock::Sockfd;
 use crate::wrapunix::{retry, sleep_until};
 use anyhow::Result;
 use nix::errno::Errno;
@@ -109,14 +111,16 @@ impl Write for Sink<'_> {
 pub struct Stdin<'a, 'out> {
     fd: BorrowedFd<'a>,
     stdout: &'a Stdout<'out>,
+    sockfd: &'a Sockfd,
 }
 
 impl<'a, 'out> Stdin<'a, 'out> {
-    /// A stream over `fd`.
-    pub fn tied(fd: &'a impl AsFd, stdout: &'a Stdout<'out>) -> Self {
+    /// A stream over `fd`. What is read from it goes to `sockfd`.
+    pub fn tied(fd: &'a impl AsFd, stdout: &'a Stdout<'out>, sockfd: &'a Sockfd) -> Self {
         Stdin {
             fd: fd.as_fd(),
             stdout,
+            sockfd,
         }
     }
 }
@@ -125,6 +129,10 @@ impl Source for Stdin<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         self.stdout.flush()?;
         read_asleep(self.fd, buf).map_err(|errno| sys_error("fgets error", "standard input", errno))
+    }
+
+    fn sockfd(&self) -> Option<&Sockfd> {
+        Some(self.sockfd)
     }
 }
 
@@ -138,5 +146,14 @@ impl Source for Stdin<'_, '_> {
 /// those of the flush before the sleep.
 pub fn Fgets<S: Source>(fp: &mut Rline<S>, maxline: usize) -> Result<Option<&[u8]>> {
     let line = fp.next(maxline)?;
-    Ok((!line.is_empty()).then_some(line))
+    match line.len() {
+        0 => {
+            trace!(fp.sockfd(), "Fgets = NULL, end of file");
+            Ok(None)
+        }
+        n => {
+            trace!(fp.sockfd(), "Fgets = {n}");
+            Ok(Some(fp.piece(line)))
+        }
+    }
 }

@@ -4,6 +4,8 @@
 #![allow(unsafe_code)]
 
 use crate::error::{err_ret, program, say, sys_error};
+use crate::trace;
+use crate::wrapsock::Sockfd;
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
@@ -11,10 +13,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{self, ForkResult};
+use std::fmt;
 use std::fs;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// fork(2): one call, two returns (fork函数).
@@ -41,7 +46,18 @@ pub fn Fork() -> nix::Result<ForkResult> {
     // may only do what a signal handler may. The check above has just shown that
     // this process has one thread, and only that thread, which is here, could
     // start a second. (No handler of ours starts threads.)
-    unsafe { unistd::fork() }
+    let childpid = unsafe { unistd::fork() };
+    if trace::on() {
+        match childpid {
+            Ok(ForkResult::Child) => {
+                trace::in_child();
+                trace::elsewhere(format_args!("fork() = 0"));
+            }
+            Ok(ForkResult::Parent { child }) => trace::elsewhere(format_args!("fork() = {child}")),
+            Err(_) => {}
+        }
+    }
+    childpid
 }
 
 /// Whether the calling thread is the only one of its process.
@@ -92,10 +108,14 @@ fn fork_passes(errno: Errno) -> bool {
 ///
 /// Linux frees the descriptor even when close fails, so there is nothing left to
 /// be done about an error, but it is said (`close error`).
-pub fn Close(fd: impl Into<OwnedFd>) {
-    match unistd::close(fd.into()) {
+pub fn Close(sockfd: Sockfd) {
+    let closing = trace::on().then(|| trace::Closing::new(&sockfd));
+    match unistd::close(OwnedFd::from(sockfd)) {
         Ok(()) | Err(Errno::EINTR) => {}
-        Err(errno) => err_ret(&sys_error("close error", "descriptor", errno)),
+        Err(errno) => err_ret(&sys_error("close error", "socket", errno)),
+    }
+    if let Some(closing) = closing {
+        closing.closed("");
     }
 }
 
@@ -105,6 +125,9 @@ pub fn Close(fd: impl Into<OwnedFd>) {
 /// in copy from its parent; `_exit` leaves that to the parent. The kernel closes
 /// the descriptors of the process all the same.
 pub fn _exit(status: i32) -> ! {
+    if trace::on() {
+        trace::elsewhere(format_args!("_exit({status})"));
+    }
     // SAFETY: _exit has no preconditions; it runs no code of this process.
     unsafe { libc::_exit(status) }
 }
@@ -132,16 +155,31 @@ extern "C" fn reap(_: c_int) {
             break;
         }
         REAPED.fetch_add(1, Ordering::Relaxed);
-        if libc::WIFSIGNALED(status) {
-            let signal = libc::WTERMSIG(status);
-            // A real-time signal has no name here.
-            let name = signal::Signal::try_from(signal).map_or("real-time", |name| name.as_str());
-            say(format_args!(
-                "child {pid} was killed by signal {signal} ({name})"
-            ));
+        let status = ExitStatus(status);
+        if libc::WIFSIGNALED(status.0) {
+            say(format_args!("child {pid} {status}"));
+        }
+        if trace::on() {
+            trace::elsewhere(format_args!("waitpid(-1) = {pid}, which {status}"));
         }
     }
     Errno::set_raw(errno);
+}
+
+/// How a child ended: the status of waitpid.
+struct ExitStatus(c_int);
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if libc::WIFSIGNALED(self.0) {
+            let signal = libc::WTERMSIG(self.0);
+            // A real-time signal has no name here.
+            let name = signal::Signal::try_from(signal).map_or("real-time", |name| name.as_str());
+            write!(f, "was killed by signal {signal} ({name})")
+        } else {
+            write!(f, "exited with status {}", libc::WEXITSTATUS(self.0))
+        }
+    }
 }
 
 /// How many children [`sig_chld`] has reaped since this process began.
@@ -234,6 +272,18 @@ pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
     unsafe { signal::sigaction(signal, &action) }
         .and_then(|_| signal::sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&unblock), None))
         .map_err(|errno| sys_error("sigaction error", signal, errno))
+}
+
+/// How many seconds this place's clocks are ahead of UTC.
+pub(crate) fn utc_offset() -> i64 {
+    // SAFETY: both calls are given what they ask for, and localtime_r writes to a `tm`
+    // of its caller's; all zeros is a `tm` (the pointer in it may be null).
+    unsafe {
+        let now = libc::time(ptr::null_mut());
+        let mut local: libc::tm = mem::zeroed();
+        libc::localtime_r(&now, &mut local);
+        local.tm_gmtoff
+    }
 }
 
 /// Goes on with a call that a signal interrupted, until it ends otherwise.

@@ -2,6 +2,7 @@
 //!
 //! The book's `lib/writen.c`.
 
+use crate::trace::trace;
 use crate::wrapsock::Sockfd;
 use crate::wrapunix::retry;
 use anyhow::Result;
@@ -17,11 +18,13 @@ use nix::unistd::write;
 /// `writen error: PEER: …`: the peer reset the connection (`ECONNRESET`) or takes
 /// no more (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); or
 /// [`IdleTimeout`](crate::idle::IdleTimeout).
-pub fn Writen(sockfd: &Sockfd, mut buf: &[u8]) -> Result<()> {
-    while !buf.is_empty() {
+pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
+    let mut left = buf;
+    while !left.is_empty() {
         let nwritten =
-            retry(|| write(sockfd, buf)).map_err(|errno| sockfd.error("writen error", errno))?;
-        buf = &buf[nwritten..];
+            retry(|| write(sockfd, left)).map_err(|errno| sockfd.error("writen error", errno))?;
+        left = &left[nwritten..];
     }
+    trace!(sockfd, "Writen({sockfd}) = {}", buf.len());
     Ok(())
 }

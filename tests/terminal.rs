@@ -4,6 +4,8 @@ mod common;
 
 use common::terminal::Terminal;
 use common::*;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 
 const CTRL_D: &[u8] = b"\x04";
 
@@ -66,26 +68,22 @@ fn ctrl_d_twice_in_mid_line_sends_what_there_is_and_ends_it() {
 
 #[test]
 fn on_a_terminal_each_echo_shows_before_the_next_line_is_read() {
-    let server = Server::start(&[]);
-    let mut terminal = Terminal::run(&mut tcpcli(server.addr));
-    terminal.wait_idle();
-    let addr = client_of(&terminal, &server);
-    let child = server.child_for(addr);
-    wait_reading_socket(child);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (input, mut keyboard) = std::io::pipe().unwrap();
+    keyboard.write_all(b"one\ntwo\n").unwrap(); // so that both are read at once
+    let server = listener.local_addr().unwrap();
+    let mut terminal = Terminal::run_fed(Some(input.into()), &mut tcpcli(server));
+    let mut connfd = with_deadline(listener.accept().unwrap().0);
 
-    let input = "one\ntwo\nthree\n";
-    let writes = io(terminal.pid(), "syscw");
-    terminal.keys(input.as_bytes());
-    let echoed = "one\r\ntwo\r\nthree\r\n";
-    wait_until("all six lines", || {
-        terminal.screen().len() == 2 * echoed.len()
-    });
-    terminal.wait_idle();
-    assert_eq!(
-        io(terminal.pid(), "syscw") - writes,
-        6,
-        "to the socket, to the screen, thrice"
-    );
+    let mut line = [0; 4];
+    connfd.read_exact(&mut line).unwrap();
+    connfd.write_all(&line).unwrap();
+    connfd.read_exact(&mut line).unwrap();
+    terminal.shows("one\r\n");
+    connfd.write_all(&line).unwrap();
+    terminal.shows("one\r\ntwo\r\n");
+    drop(keyboard);
+    assert_eq!(terminal.ended().code(), Some(0));
 }
 
 /// The address of the tcpcli in a terminal.

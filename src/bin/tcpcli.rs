@@ -20,6 +20,10 @@ struct Args {
     /// The server's port
     #[arg(short, long, default_value_t = SERV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
+
+    /// Narrate each call, and the state of the connection after it, on standard error
+    #[arg(long)]
+    trace: bool,
 }
 
 fn main() {
@@ -28,6 +32,10 @@ fn main() {
 }
 
 fn tcpcli(args: &Args) -> Result<Infallible> {
+    if args.trace {
+        trace::start();
+    }
+
     let servaddr = SocketAddr::new(args.ip_address, args.port);
 
     let mut sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?;
@@ -36,5 +44,7 @@ fn tcpcli(args: &Args) -> Result<Infallible> {
 
     str_cli(stdin(), &sockfd, stdout())?;
 
-    exit(0); // sockfd is still open: the kernel closes it, and sends the FIN
+    trace::before_exit_watch(sockfd);
+
+    exit(0); // the kernel closes sockfd, and sends the FIN
 }

@@ -35,6 +35,10 @@ struct Args {
     /// Let a client go from which nothing came, or who took nothing, for so long
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     idle_timeout: Option<Duration>,
+
+    /// Narrate each call, and the state of the connection after it, on standard error
+    #[arg(long)]
+    trace: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {
@@ -48,6 +52,10 @@ fn main() {
 }
 
 fn tcpserv(args: &Args) -> Result<Infallible> {
+    if args.trace {
+        trace::start();
+    }
+
     let servaddr = SocketAddr::new(args.bind, args.port);
 
     let mut listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?;
@@ -82,6 +90,7 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
             Ok(ForkResult::Child) => {
                 Close(listenfd); // close listening socket
                 let served = str_echo(&connfd, &mut buf); // process the request
+                trace::before_exit(connfd);
                 _exit(exit_status(served));
             }
             Ok(ForkResult::Parent { .. }) => children.born(),

@@ -85,10 +85,10 @@ impl Server {
             said,
             printed: Some(printed),
         };
-        let first = server.wait_said("");
-        let addr = first.strip_prefix("tcpserv: listening on ");
-        server.addr = addr.unwrap_or_else(|| panic!("{first}")).parse().unwrap();
-        server.said.lock().unwrap().remove(0);
+        let words = "tcpserv: listening on ";
+        let listens = server.wait_said(words);
+        server.addr = listens[words.len()..].parse().unwrap();
+        server.said.lock().unwrap().retain(|line| *line != listens);
         server
     }
 
@@ -96,7 +96,7 @@ impl Server {
         Pid::from_raw(self.process.id() as i32)
     }
 
-    /// What it has said since it told where it listens.
+    /// What it has said besides where it listens.
     pub fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
     }

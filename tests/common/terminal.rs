@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -20,24 +20,33 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    /// Runs a program with the terminal at all its ends.
     pub fn run(command: &mut Command) -> Terminal {
+        Terminal::run_fed(None, command)
+    }
+
+    /// Runs a program with another standard input.
+    pub fn run_fed(stdin: Option<Stdio>, command: &mut Command) -> Terminal {
         let pty = openpty(None, None).unwrap();
         for fd in [&pty.master, &pty.slave] {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
         let end = || pty.slave.try_clone().unwrap();
-        command.stdin(end()).stdout(end()).stderr(end());
+        command.stdin(stdin.unwrap_or_else(|| end().into()));
+        command.stdout(end()).stderr(end());
         let become_its_own = || {
             nix::unistd::setsid()?;
-            // SAFETY: a system call on descriptor 0, which is the terminal.
-            nix::errno::Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+            // SAFETY: a system call on descriptor 1, which is the terminal.
+            nix::errno::Errno::result(unsafe { libc::ioctl(1, libc::TIOCSCTTY, 0) })?;
             Ok(())
         };
         // SAFETY: between fork and exec it makes two system calls, no more.
         let process = unsafe { command.pre_exec(become_its_own) }.spawn().unwrap();
-        command.stdin(std::process::Stdio::null());
-        command.stdout(std::process::Stdio::null());
-        command.stderr(std::process::Stdio::null());
+        // So that the terminal ends when the program does.
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         drop(pty.slave);
 
         let keyboard = File::from(pty.master);
