@@ -15,7 +15,7 @@
 //! | `Readline` | [`readline`] |
 //! | `Writen` | [`writen`] |
 //! | `str_echo` | [`str_echo`](mod@str_echo) |
-//! | `str_cli` | [`str_cli`](mod@str_cli) |
+//! | `str_cli` | [`str_cli`](mod@str_cli), and [`str_cli_batch`](mod@str_cli_batch) for files |
 //! | `err_quit`, `err_sys` | [`error`] |
 //!
 //! # A server of your own
@@ -101,6 +101,7 @@ pub mod error;
 pub mod idle;
 pub mod readline;
 pub mod str_cli;
+pub mod str_cli_batch;
 pub mod str_echo;
 pub mod tcp_state;
 pub mod trace;
@@ -112,6 +113,7 @@ pub mod writen;
 pub use error::{err_quit, err_ret, exit_status};
 pub use readline::{Readline, Rline, Source};
 pub use str_cli::str_cli;
+pub use str_cli_batch::str_cli_batch;
 pub use str_echo::{ECHO_BUF, str_echo};
 pub use wrapsock::{
     Accept, Bind, Connect, Getsockname, Listen, Setsockopt, Shutdown, Socket, Sockfd,

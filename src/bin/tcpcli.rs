@@ -21,6 +21,10 @@ struct Args {
     #[arg(short, long, default_value_t = SERV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
+    /// Send all of the input without waiting for each echo, as for a file
+    #[arg(long)]
+    batch: bool,
+
     /// Narrate each call, and the state of the connection after it, on standard error
     #[arg(long)]
     trace: bool,
@@ -42,7 +46,11 @@ fn tcpcli(args: &Args) -> Result<Infallible> {
 
     Connect(&mut sockfd, servaddr)?;
 
-    str_cli(stdin(), &sockfd, stdout())?;
+    if args.batch {
+        str_cli_batch(stdin(), &sockfd, stdout())?;
+    } else {
+        str_cli(stdin(), &sockfd, stdout())?;
+    }
 
     trace::before_exit_watch(sockfd);
 

@@ -238,6 +238,11 @@ impl Client {
         self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
+    /// Its standard input, for somebody else to type in.
+    pub fn take_input(&mut self) -> ChildStdin {
+        self.stdin.take().unwrap()
+    }
+
     /// End of file on its standard input: Ctrl-D.
     pub fn end_input(&mut self) {
         self.stdin = None;
@@ -330,8 +335,11 @@ fn wait_ended(process: &mut Child) -> Ended {
 
 /// Feeds a tcpcli from a pipe in one go and returns how it ended.
 pub fn feed(server: SocketAddr, input: &[u8]) -> Ended {
-    let mut client = Client::start(server);
-    let mut stdin = client.stdin.take().unwrap();
+    feed_to(Client::start(server), input)
+}
+
+pub fn feed_to(mut client: Client, input: &[u8]) -> Ended {
+    let mut stdin = client.take_input();
     let input = input.to_vec();
     let feeder = thread::spawn(move || {
         // A client that ends early leaves some of it unread.
