@@ -257,21 +257,6 @@ fn every_socket_is_closed_on_exec() {
 }
 
 #[test]
-fn a_second_server_on_the_same_port_is_refused() {
-    let mut server = Server::start(&[]);
-    let port = server.addr.port().to_string();
-    let output = run(Command::new(TCPSERV).args(["-b", "127.0.0.1", "-p", &port]));
-    assert_eq!(output.code, Some(1));
-    let why = "Address already in use (os error 98)";
-    let said = output.stderr;
-    assert_eq!(
-        said,
-        format!("tcpserv: bind error: 127.0.0.1:{port}: {why}\n")
-    );
-    assert!(server.lives());
-}
-
-#[test]
 fn a_child_signal_that_was_blocked_at_its_start_still_arrives() {
     // What a careless parent hands down.
     let block = |command: &mut Command| -> Server {

@@ -78,13 +78,20 @@ fn a_client_that_resets_before_it_is_accepted() {
     let mut server = Server::start(&[]);
     wait_accepting(server.pid());
     let still = hold(server.pid());
-    for _ in 0..3 {
-        let stream = connect(server.addr);
-        SockRef::from(&stream)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
-    }
+    let stream = connect(server.addr);
+    let client = stream.local_addr().unwrap();
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(stream);
+    wait_state(server.addr, client, None);
     drop(still);
+    let said = server.wait_said(&client.to_string());
+    let why = "Connection reset by peer (os error 104)";
+    assert_eq!(
+        said,
+        format!("tcpserv: str_echo: read error: {client}: {why}")
+    );
     all_is_well(&mut server, &mut []);
 }
 
@@ -376,6 +383,21 @@ fn the_parent_is_killed_and_the_children_serve_on() {
     wait_until("the child to end", || {
         matches!(process_state(child), None | Some('Z'))
     });
+}
+
+#[test]
+fn a_second_server_on_the_same_port_is_refused() {
+    let mut server = Server::start(&[]);
+    let port = server.addr.port().to_string();
+    let output = run(Command::new(TCPSERV).args(["-b", "127.0.0.1", "-p", &port]));
+    assert_eq!(output.code, Some(1));
+    let why = "Address already in use (os error 98)";
+    let said = output.stderr;
+    assert_eq!(
+        said,
+        format!("tcpserv: bind error: 127.0.0.1:{port}: {why}\n")
+    );
+    assert!(server.lives());
 }
 
 #[test]
