@@ -6,17 +6,14 @@ use common::*;
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use socket2::SockRef;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 fn batch(server: SocketAddr) -> Client {
-    let mut command = tcpcli(server);
-    Client::spawn(command.arg("--batch").stdout(Stdio::piped()), server)
+    Client::start_with(&["--batch"], server)
 }
 
 /// A server that does what the test wants, and a tcpcli --batch connected to it.
@@ -35,27 +32,6 @@ fn a_million_lines_come_back_whole_and_in_order() {
     let ended = feed_to(batch(server.addr), input.as_bytes());
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout == input.as_bytes());
-}
-
-#[test]
-fn every_kind_of_line_comes_back_byte_for_byte() {
-    let server = Server::start(&[]);
-    for input in [
-        &b""[..],
-        b"\n",
-        b"hello\n",
-        b"hello",
-        b"a\0b\r\n\xff\n\n",
-        &[0; 100_000],
-    ] {
-        let ended = feed_to(batch(server.addr), input);
-        assert_eq!(
-            (ended.code, ended.stderr.as_str()),
-            (Some(0), ""),
-            "{input:?}"
-        );
-        assert!(ended.stdout == input, "{input:?}");
-    }
 }
 
 #[test]
@@ -189,63 +165,4 @@ fn and_one_that_ends_while_it_is_sent_to() {
     let ended = feed_to(client, &vec![b'x'; 1 << 24]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), PREMATURELY));
     drop(connfd);
-}
-
-#[test]
-fn a_reset_is_called_by_its_name() {
-    let (mut client, mut connfd) = with_own_server();
-    let server = connfd.local_addr().unwrap();
-    client.type_in(b"one\n");
-    connfd.read_exact(&mut [0; 4]).unwrap();
-    connfd.write_all(b"one\n").unwrap();
-    assert_eq!(client.printed(4), b"one\n");
-    SockRef::from(&connfd)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
-    drop(connfd);
-    let ended = client.wait();
-    assert_eq!(ended.code, Some(1));
-    let why = "Connection reset by peer (os error 104)";
-    assert_eq!(
-        ended.stderr,
-        format!("tcpcli: readline error: {server}: {why}\n")
-    );
-}
-
-#[test]
-fn a_closed_standard_output_ends_it_quietly() {
-    let server = Server::start(&[]);
-    let mut client = batch(server.addr);
-    client.type_in(b"the line that head -1 wants\n");
-    client.printed(28);
-    client.close_stdout();
-    client.type_in(b"one more\n");
-    let ended = client.wait(); // its input is open
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
-}
-
-#[test]
-fn an_input_that_cannot_be_read_is_said() {
-    let server = Server::start(&[]);
-    let directory = fs::File::open("/").unwrap();
-    let ended = run_with(directory, tcpcli(server.addr).arg("--batch"));
-    assert_eq!(ended.code, Some(1));
-    let why = "standard input: Is a directory (os error 21)";
-    assert_eq!(ended.stderr, format!("tcpcli: fgets error: {why}\n"));
-}
-
-#[test]
-fn a_full_disk_is_said() {
-    let server = Server::start(&[]);
-    let full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let mut command = tcpcli(server.addr);
-    let mut client = Client::spawn(command.arg("--batch").stdout(full), server.addr);
-    client.type_in(b"hello\n");
-    let ended = client.wait();
-    assert_eq!(ended.code, Some(1));
-    let why = "standard output: No space left on device (os error 28)";
-    assert_eq!(ended.stderr, format!("tcpcli: fputs error: {why}\n"));
 }

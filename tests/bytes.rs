@@ -15,7 +15,13 @@ use unp::MAXLINE;
 
 /// Through the real programs, by pipes: what was fed comes out, and nothing else.
 fn comes_back(server: &Server, input: &[u8]) {
-    let ended = feed(server.addr, input);
+    for args in [&[][..], &["--batch"]] {
+        comes_back_with(args, server, input);
+    }
+}
+
+fn comes_back_with(args: &[&str], server: &Server, input: &[u8]) {
+    let ended = feed_to(Client::start_with(args, server.addr), input);
     let what = String::from_utf8_lossy(&input[..input.len().min(100)]);
     assert_eq!(
         (ended.code, ended.stderr.as_str()),

@@ -12,11 +12,14 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A server that does what the test wants, and a tcpcli that is connected to it.
-fn with_own_server() -> (Client, TcpStream) {
+fn with_own_server(args: &[&str]) -> (Client, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = Client::start(listener.local_addr().unwrap());
+    let client = Client::start_with(args, listener.local_addr().unwrap());
     (client, with_deadline(listener.accept().unwrap().0))
 }
+
+/// Line by line, and all at once.
+const BOTH: [&[&str]; 2] = [&[], &["--batch"]];
 
 #[test]
 fn c1_anything_but_one_address_is_a_usage_error() {
@@ -64,7 +67,7 @@ fn c3_connect_returns_when_the_handshake_is_done_both_ends_established() {
 
 #[test]
 fn c4_the_client_sleeps_until_a_line_is_typed_and_sends_nothing_before() {
-    let (mut client, connfd) = with_own_server();
+    let (mut client, connfd) = with_own_server(&[]);
 
     wait_reading_input(client.pid());
     assert!(silent(&connfd));
@@ -144,7 +147,7 @@ fn c7_a_server_that_ends_early_is_reported() {
 
 #[test]
 fn an_echo_that_ends_in_mid_line_is_printed_and_reported() {
-    let (mut client, mut connfd) = with_own_server();
+    let (mut client, mut connfd) = with_own_server(&[]);
     client.type_in(b"hello\n");
     connfd.read_exact(&mut [0; 6]).unwrap();
     connfd.write_all(b"hel").unwrap();
@@ -161,7 +164,7 @@ fn an_echo_that_ends_in_mid_line_is_printed_and_reported() {
 
 #[test]
 fn so_is_a_last_piece_without_a_newline_that_does_not_come_back_whole() {
-    let (mut client, mut connfd) = with_own_server();
+    let (mut client, mut connfd) = with_own_server(&[]);
     client.type_in(b"hello");
     client.end_input();
     assert_eq!(rest(&mut connfd), b"hello");
@@ -179,7 +182,7 @@ fn so_is_a_last_piece_without_a_newline_that_does_not_come_back_whole() {
 
 #[test]
 fn a_last_piece_is_whole_when_as_many_bytes_have_come_though_no_fin() {
-    let (mut client, mut connfd) = with_own_server();
+    let (mut client, mut connfd) = with_own_server(&[]);
     client.type_in(b"hello");
     client.end_input();
     assert_eq!(
@@ -196,69 +199,83 @@ fn a_last_piece_is_whole_when_as_many_bytes_have_come_though_no_fin() {
 
 #[test]
 fn a_reset_is_called_by_its_name() {
-    let (mut client, mut connfd) = with_own_server();
-    let server = connfd.local_addr().unwrap();
-    client.type_in(b"one\ntwo\n");
-    connfd.read_exact(&mut [0; 4]).unwrap();
-    connfd.write_all(b"one\n").unwrap();
-    connfd.read_exact(&mut [0; 4]).unwrap();
-    SockRef::from(&connfd)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
-    drop(connfd);
+    for args in BOTH {
+        let (mut client, mut connfd) = with_own_server(args);
+        let server = connfd.local_addr().unwrap();
+        client.type_in(b"one\n");
+        connfd.read_exact(&mut [0; 4]).unwrap();
+        connfd.write_all(b"one\n").unwrap();
+        assert_eq!(client.printed(4), b"one\n");
+        client.type_in(b"two\n");
+        connfd.read_exact(&mut [0; 4]).unwrap();
+        SockRef::from(&connfd)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(connfd);
 
-    let ended = client.wait();
-    assert_eq!(ended.code, Some(1));
-    assert_eq!(ended.stdout, b"one\n");
-    let why = "Connection reset by peer (os error 104)";
-    assert_eq!(
-        ended.stderr,
-        format!("tcpcli: readline error: {server}: {why}\n")
-    );
+        let ended = client.wait();
+        assert_eq!(ended.code, Some(1));
+        let why = "Connection reset by peer (os error 104)";
+        assert_eq!(
+            ended.stderr,
+            format!("tcpcli: readline error: {server}: {why}\n")
+        );
+    }
 }
 
 #[test]
 fn a_closed_standard_output_ends_it_quietly() {
     let server = Server::start(&[]);
-    let mut client = Client::start(server.addr);
-    client.type_in(b"the line that head -1 wants\n");
-    client.printed(28);
-    client.close_stdout();
-    client.type_in(b"one more\n");
+    for args in BOTH {
+        let mut client = Client::start_with(args, server.addr);
+        client.type_in(b"the line that head -1 wants\n");
+        client.printed(28);
+        client.close_stdout();
+        client.type_in(b"one more\n");
 
-    let ended = client.wait(); // its input is open
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        let ended = client.wait(); // its input is open
+        assert_eq!(
+            (ended.code, ended.stderr.as_str()),
+            (Some(0), ""),
+            "{args:?}"
+        );
+    }
 }
 
 #[test]
 fn a_full_disk_is_said() {
     let server = Server::start(&[]);
-    let full = fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
-    let mut client = Client::spawn(tcpcli(server.addr).stdout(full), server.addr);
-    client.type_in(b"hello\n");
+    for args in BOTH {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = tcpcli(server.addr);
+        let mut client = Client::spawn(command.args(args).stdout(full), server.addr);
+        client.type_in(b"hello\n");
 
-    let ended = client.wait();
-    assert_eq!(ended.code, Some(1));
-    let why = "standard output: No space left on device (os error 28)";
-    assert_eq!(ended.stderr, format!("tcpcli: fputs error: {why}\n"));
+        let ended = client.wait();
+        assert_eq!(ended.code, Some(1));
+        let why = "standard output: No space left on device (os error 28)";
+        assert_eq!(ended.stderr, format!("tcpcli: fputs error: {why}\n"));
+    }
 }
 
 #[test]
 fn an_input_that_cannot_be_read_is_said() {
     let server = Server::start(&[]);
-    let directory = fs::File::open("/").unwrap();
-    let output = run_with(directory, &mut tcpcli(server.addr));
-    assert_eq!(output.code, Some(1));
-    let why = "standard input: Is a directory (os error 21)";
-    assert_eq!(output.stderr, format!("tcpcli: fgets error: {why}\n"));
+    for args in BOTH {
+        let directory = fs::File::open("/").unwrap();
+        let ended = run_with(directory, tcpcli(server.addr).args(args));
+        assert_eq!(ended.code, Some(1));
+        let why = "standard input: Is a directory (os error 21)";
+        assert_eq!(ended.stderr, format!("tcpcli: fgets error: {why}\n"));
+    }
 }
 
 #[test]
 fn nothing_is_held_back_while_a_slow_server_thinks() {
-    let (mut client, mut connfd) = with_own_server();
+    let (mut client, mut connfd) = with_own_server(&[]);
     client.type_in(b"one\ntwo\n");
     connfd.read_exact(&mut [0; 4]).unwrap();
     connfd.write_all(b"one\n").unwrap();

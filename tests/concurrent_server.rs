@@ -211,33 +211,6 @@ fn children_that_end_at_once_are_all_reaped_with_nobody_else_coming() {
 }
 
 #[test]
-fn a_reset_ends_the_child_with_a_word_and_nobody_else_notices() {
-    let server = Server::start(&[]);
-    let (mut other, _) = server.client();
-    let (stream, child) = server.client();
-    let client = stream.local_addr().unwrap();
-    wait_reading_socket(child);
-    let still = hold(server.pid());
-
-    socket2::SockRef::from(&stream)
-        .set_linger(Some(std::time::Duration::ZERO))
-        .unwrap();
-    drop(stream);
-
-    assert_eq!(zombie_status(child), 1 << 8, "exit status 1");
-    drop(still);
-    let why = "Connection reset by peer (os error 104)";
-    let said = server.wait_said("read error");
-    assert_eq!(
-        said,
-        format!("tcpserv: str_echo: read error: {client}: {why}")
-    );
-    assert_eq!(echo(&mut other, b"hello\n"), b"hello\n");
-    let (mut next, _) = server.client();
-    assert_eq!(echo(&mut next, b"hello\n"), b"hello\n");
-}
-
-#[test]
 fn every_socket_is_closed_on_exec() {
     let server = Server::start(&[]);
     let (_stream, child) = server.client();

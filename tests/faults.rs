@@ -37,12 +37,15 @@ fn a_reset_in_mid_line() {
     let client = stream.local_addr().unwrap();
     assert_eq!(echo(&mut stream, b"half a li"), b"half a li");
     wait_reading_socket(child);
+    let still = hold(server.pid()); // nobody reaps the child before we have looked
 
     SockRef::from(&stream)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
     drop(stream);
 
+    assert_eq!(zombie_status(child), 1 << 8, "exit status 1");
+    drop(still);
     let why = "Connection reset by peer (os error 104)";
     let said = server.wait_said("error");
     assert_eq!(

@@ -4,7 +4,6 @@ mod common;
 
 use common::*;
 use nix::sys::signal::Signal;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A line of a narration, taken apart at its columns.
@@ -66,8 +65,7 @@ fn traced_server() -> Server {
 }
 
 fn traced_client(server: &Server) -> Client {
-    let mut command = tcpcli(server.addr);
-    Client::spawn(command.arg("--trace").stdout(Stdio::piped()), server.addr)
+    Client::start_with(&["--trace"], server.addr)
 }
 
 #[test]

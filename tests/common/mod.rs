@@ -202,7 +202,12 @@ pub fn tcpcli(server: SocketAddr) -> Command {
 
 impl Client {
     pub fn start(server: SocketAddr) -> Client {
-        Client::spawn(tcpcli(server).stdout(Stdio::piped()), server)
+        Client::start_with(&[], server)
+    }
+
+    pub fn start_with(args: &[&str], server: SocketAddr) -> Client {
+        let mut command = tcpcli(server);
+        Client::spawn(command.args(args).stdout(Stdio::piped()), server)
     }
 
     /// A tcpcli whose standard output the caller has chosen.
