@@ -62,7 +62,8 @@ pub fn program() -> &'static str {
     PROGRAM.get_or_init(|| {
         let argv0 = std::env::args_os().next().unwrap_or_default();
         let name = Path::new(&argv0).file_name().unwrap_or(&argv0);
-        name.to_string_lossy().into_owned()
+        // One line it shall be, whatever a caller has put there.
+        name.to_string_lossy().replace(char::is_control, "?")
     })
 }
 

@@ -30,6 +30,10 @@ impl fmt::Display for IdleTimeout {
 
 impl std::error::Error for IdleTimeout {}
 
+/// The longest idle timeout, some 24 days: poll and TCP_USER_TIMEOUT count milliseconds
+/// in an `int`.
+pub const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(i32::MAX as u64 / 1000);
+
 /// read(2) that fails with `ETIMEDOUT` when the socket has an idle timeout and
 /// nothing comes for that long. Signals do not start the time anew.
 pub(crate) fn read(sockfd: &Sockfd, buf: &mut [u8]) -> nix::Result<usize> {
@@ -38,7 +42,6 @@ pub(crate) fn read(sockfd: &Sockfd, buf: &mut [u8]) -> nix::Result<usize> {
         let mut fds = [PollFd::new(sockfd.as_fd(), PollFlags::POLLIN)];
         let come = || {
             let left = timeout.saturating_sub(start.elapsed());
-            // poll counts in milliseconds, and cannot count to more than 24 days.
             poll(
                 &mut fds,
                 PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),

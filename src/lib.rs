@@ -111,6 +111,7 @@ pub mod wrapunix;
 pub mod writen;
 
 pub use error::{err_quit, err_ret, exit_status};
+pub use idle::MAX_IDLE_TIMEOUT;
 pub use readline::{Readline, Rline, Source};
 pub use str_cli::str_cli;
 pub use str_cli_batch::str_cli_batch;

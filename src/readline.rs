@@ -130,9 +130,16 @@ impl<S: Source> Rline<S> {
 /// # Errors
 /// Those of the [`Source`].
 pub fn Readline<S: Source>(sockfd: &mut Rline<S>, maxlen: usize) -> Result<&[u8]> {
-    let line = sockfd.next(maxlen)?;
-    trace!(sockfd.sockfd(), "Readline = {}", line.len());
-    Ok(sockfd.piece(line))
+    match sockfd.next(maxlen) {
+        Ok(line) => {
+            trace!(sockfd.sockfd(), "Readline = {}", line.len());
+            Ok(sockfd.piece(line))
+        }
+        Err(error) => {
+            trace!(sockfd.sockfd(), "Readline = -1, {}", error.root_cause());
+            Err(error)
+        }
+    }
 }
 
 #[cfg(test)]

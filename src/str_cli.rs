@@ -58,11 +58,14 @@ fn talk(
 ) -> Result<()> {
     while let Some(sendline) = Fgets(&mut fp, MAXLINE)? {
         Writen(sockfd, sendline)?;
+        let mut maxlen = MAXLINE;
         if !sendline.ends_with(b"\n") && sendline.len() < MAXLINE {
-            Shutdown(sockfd, SHUT_WR)?;
+            // Of a server that is gone already, Readline tells.
+            let _ = Shutdown(sockfd, SHUT_WR);
+            maxlen = sendline.len();
         }
 
-        let recvline = Readline(&mut echo, sendline.len())?;
+        let recvline = Readline(&mut echo, maxlen)?;
         Fputs(recvline, stdout)?;
         if recvline.len() < sendline.len() && !recvline.ends_with(b"\n") {
             bail!("str_cli: server terminated prematurely");

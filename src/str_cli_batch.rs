@@ -6,7 +6,7 @@
 
 use crate::SHUT_WR;
 use crate::error::sys_error;
-use crate::readline::{Source, read_asleep};
+use crate::readline::Source;
 use crate::str_echo::ECHO_BUF;
 use crate::trace::trace;
 use crate::wrapsock::{Shutdown, Sockfd};
@@ -14,7 +14,9 @@ use crate::wrapstdio::{Fputs, Stdout, StdoutClosed};
 use crate::wrapunix::retry;
 use crate::writen::Writen;
 use anyhow::{Result, bail};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::read;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown::Both;
 use std::os::fd::AsFd;
@@ -29,8 +31,8 @@ use std::thread;
 ///
 /// # Errors
 /// `str_cli: server terminated prematurely` when its end of file comes before all of
-/// `fp` was sent and has come back, also while `fp` is silent; and those of
-/// [`Fgets`](crate::Fgets), [`Writen`], [`Readline`](crate::Readline) and [`Fputs`].
+/// `fp` was sent and has come back, also while `fp` is silent; `fgets error: standard
+/// input: …`, `readline error: PEER: …`, and those of [`Writen`] and [`Fputs`].
 /// What had come by then is on `stdout`. A `stdout` that nobody reads any more is no
 /// error: it ends both directions.
 pub fn str_cli_batch(fp: impl AsFd + Sync, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
@@ -69,7 +71,10 @@ fn send_all(fp: &impl AsFd, sockfd: &Sockfd) -> Result<Option<usize>> {
         if fds[1].any() != Some(false) {
             return Ok(None);
         }
-        let n = read_asleep(fp, &mut buf);
+        let n = retry(|| read(fp, &mut buf));
+        if let Err(Errno::EAGAIN) = n {
+            continue; // somebody else took it
+        }
         if let Ok(n @ 1..) = n {
             trace!(sockfd, "read(stdin) = {n}");
             Writen(sockfd, &buf[..n])?;

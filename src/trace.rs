@@ -157,7 +157,7 @@ pub fn before_exit_watch(sockfd: Sockfd) {
         }
         thread::sleep(Duration::from_micros(50));
     }
-    elsewhere(format_args!("exit(0)"));
+    elsewhere(format_args!("exit"));
 }
 
 /// How long a client watches its connection end.

@@ -3,7 +3,7 @@
 //! The book's `lib/wrapsock.c`.
 
 use crate::error::{err_ret, sys_error};
-use crate::idle::IdleTimeout;
+use crate::idle::{IdleTimeout, MAX_IDLE_TIMEOUT};
 use crate::tcp_state::complete_connections;
 use crate::trace::trace;
 use anyhow::{Error, Result};
@@ -42,14 +42,17 @@ impl Sockfd {
     /// [`str_echo()`](crate::str_echo()) and [`Writen`](crate::Writen) let it go with an
     /// [`IdleTimeout`]. A connected socket takes this, too, from the listening one.
     ///
-    /// That nothing is taken is TCP_USER_TIMEOUT: the kernel counts from the peer's
-    /// last acknowledgement.
+    /// That nothing is taken is TCP_USER_TIMEOUT, and what the kernel can see of it: a
+    /// peer whose receive buffer is full takes nothing until it has made room for a
+    /// segment, however few bytes it reads before.
+    ///
+    /// At most [`MAX_IDLE_TIMEOUT`].
     ///
     /// # Errors
     /// `setsockopt error: …`.
     pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
-        let millis = timeout.unwrap_or_default().as_millis();
-        let millis = u32::try_from(millis).unwrap_or(u32::MAX);
+        let timeout = timeout.map(|timeout| timeout.min(MAX_IDLE_TIMEOUT));
+        let millis = timeout.map_or(0, |timeout| timeout.as_millis() as u32);
         Setsockopt(self, TcpUserTimeout, &millis)?;
         self.idle_timeout = timeout;
         Ok(())
@@ -111,15 +114,15 @@ impl From<Sockfd> for OwnedFd {
 /// # Errors
 /// `socket error: FAMILY: …`, as when no descriptor is left (`EMFILE`, `ENFILE`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
-    let protocol = (protocol != 0).then(|| Protocol::from(protocol));
-    let socket = socket2::Socket::new(family, ty, protocol)
+    let chosen = (protocol != 0).then(|| Protocol::from(protocol));
+    let socket = socket2::Socket::new(family, ty, chosen)
         .map_err(|why| sys_error("socket error", format_args!("{family:?}"), why))?;
     let sockfd = Sockfd {
         socket,
         peer: None,
         idle_timeout: None,
     };
-    trace!(&sockfd, "socket({family:?}, {ty:?}, 0) = {sockfd}");
+    trace!(&sockfd, "socket({family:?}, {ty:?}, {protocol}) = {sockfd}");
     Ok(sockfd)
 }
 
@@ -151,7 +154,10 @@ pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
         match sockfd.socket.connect(&address) {
             Ok(()) => break,
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => return Err(sys_error("connect error", servaddr, why)),
+            Err(why) => {
+                trace!(&*sockfd, "connect({sockfd}) = -1, {why}");
+                return Err(sys_error("connect error", servaddr, why));
+            }
         }
     }
     sockfd.peer = Some(servaddr);
@@ -171,6 +177,9 @@ pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
 /// host (`EADDRNOTAVAIL`), a port below 1024 without the right to it (`EACCES`).
 pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
     let bound = sockfd.socket.bind(&myaddr.into());
+    if let Err(why) = &bound {
+        trace!(sockfd, "bind({sockfd}, {myaddr}) = -1, {why}");
+    }
     bound.map_err(|why| sys_error("bind error", myaddr, why))?;
     trace!(sockfd, "bind({sockfd}, {myaddr}) = 0");
     Ok(())
@@ -187,6 +196,9 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 /// (`EADDRINUSE`).
 pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
     let listens = sockfd.socket.listen(backlog);
+    if let Err(why) = &listens {
+        trace!(sockfd, "listen({sockfd}, {backlog}) = -1, {why}");
+    }
     listens.map_err(|why| sys_error("listen error", local(sockfd), why))?;
     trace!(sockfd, "listen({sockfd}, {backlog}) = 0");
     Ok(())

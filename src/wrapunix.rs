@@ -66,7 +66,7 @@ pub fn Fork() -> nix::Result<ForkResult> {
                 trace::elsewhere(format_args!("fork() = 0"));
             }
             Ok(ForkResult::Parent { child }) => trace::elsewhere(format_args!("fork() = {child}")),
-            Err(_) => {}
+            Err(errno) => trace::elsewhere(format_args!("fork() = -1, {}", errno.desc())),
         }
     }
     childpid
@@ -198,6 +198,10 @@ impl fmt::Display for ExitStatus {
 static REAPED: AtomicUsize = AtomicUsize::new(0);
 
 /// A server's children, and how many of them may live at a time.
+///
+/// Each child that [`sig_chld`] reaps counts as one of them. So a process that has
+/// others, as one that got them with its exec, or the first of a container, which
+/// inherits orphans, serves one client more than `most` for each that has ended.
 #[derive(Debug)]
 pub struct Children {
     most: usize,

@@ -21,8 +21,9 @@ use nix::unistd::write;
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
     let mut left = buf;
     while !left.is_empty() {
-        let nwritten =
-            retry(|| write(sockfd, left)).map_err(|errno| sockfd.error("writen error", errno))?;
+        let nwritten = retry(|| write(sockfd, left))
+            .inspect_err(|errno| trace!(sockfd, "Writen({sockfd}) = -1, {}", errno.desc()))
+            .map_err(|errno| sockfd.error("writen error", errno))?;
         left = &left[nwritten..];
     }
     trace!(sockfd, "Writen({sockfd}) = {}", buf.len());

@@ -3,12 +3,13 @@
 mod common;
 
 use common::*;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use socket2::SockRef;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// A server that does what the test wants, and a tcpcli that is connected to it.
@@ -143,6 +144,56 @@ fn c7_a_server_that_ends_early_is_reported() {
         "tcpcli: str_cli: server terminated prematurely\n"
     );
     assert!(ended.stdout.is_empty());
+}
+
+#[test]
+fn so_it_is_to_a_last_piece_without_a_newline() {
+    let server = Server::start(&[]);
+    let (mut client, child) = server.tcpcli();
+    let addr = client.addr();
+    signal(child, Signal::SIGKILL);
+    wait_state(addr, server.addr, "CLOSE_WAIT");
+    client.type_in(b"anybody?");
+
+    let ended = client.finish();
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(
+        ended.stderr,
+        "tcpcli: str_cli: server terminated prematurely\n"
+    );
+}
+
+#[test]
+fn an_answer_that_is_longer_than_the_line_is_printed_whole() {
+    let (mut client, mut connfd) = with_own_server(&[]);
+    for answer in [&b"not an echo\n"[..], b"and the next one is not, either\n"] {
+        client.type_in(b"x\n");
+        connfd.read_exact(&mut [0; 2]).unwrap();
+        connfd.write_all(answer).unwrap();
+        assert_eq!(client.printed(answer.len()), answer);
+    }
+}
+
+#[test]
+fn a_non_blocking_standard_input_is_waited_for() {
+    let server = Server::start(&[]);
+    for args in BOTH {
+        let (input, mut keyboard) = std::io::pipe().unwrap();
+        fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let mut command = tcpcli(server.addr);
+        command.args(args).stdin(input).stdout(Stdio::piped());
+        let mut client = Client::spawn_fed(&mut command, server.addr);
+        client.addr();
+        for _ in 0..2 {
+            if args.is_empty() {
+                wait_polling(client.pid()); // with --batch, another thread does
+            }
+            keyboard.write_all(b"hello\n").unwrap();
+            assert_eq!(client.printed(6), b"hello\n");
+        }
+        drop((keyboard, command));
+        assert_eq!(client.wait().code, Some(0), "{args:?}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
         (TCPSERV, &["--max-clients=-1"]),
         (TCPSERV, &["--idle-timeout", "0"]),
         (TCPSERV, &["--idle-timeout", "x"]),
+        (TCPSERV, &["--idle-timeout", "2147484"]),
     ] {
         let output = call(program, args);
         assert_eq!(output.code, Some(2), "{args:?}");

@@ -241,6 +241,12 @@ fn fork_refused() {
     // Of its user's processes none more.
     limit_processes(user, server.pid(), Some(0));
 
+    let ended = feed(server.addr, b"hello?\n");
+    assert_eq!(
+        ended.code,
+        Some(1),
+        "also for a client that has sent something"
+    );
     for _ in 0..2 {
         let mut refused = connect(server.addr);
         let client = refused.local_addr().unwrap();
@@ -431,6 +437,7 @@ fn ctrl_c_at_the_terminal_ends_the_whole_group() {
     for stream in &mut streams {
         assert_eq!(rest(stream), b"");
     }
+    terminal.shows(&format!("tcpserv: listening on {addr}\r\n^C"));
 }
 
 #[test]

@@ -56,14 +56,12 @@ fn s11_a_connection_is_complete_before_accept_is_called() {
     let stream = connect(server.addr);
     let client = stream.local_addr().unwrap();
 
+    wait_state(server.addr, client, "ESTABLISHED");
     let row = connection(server.addr, client).unwrap();
-    assert_eq!(row.state, "ESTABLISHED");
     assert_eq!(row.inode, 0, "it is nobody's descriptor yet");
-    assert_eq!(
-        listening(server.addr.port())[0].rx_queue,
-        1,
-        "one in the queue"
-    );
+    wait_until("one to be in the queue", || {
+        listening(server.addr.port())[0].rx_queue == 1
+    });
     drop(still);
     wait_until("accept to take it", || {
         listening(server.addr.port())[0].rx_queue == 0
@@ -137,8 +135,9 @@ fn s13_the_backlog_is_listenq_from_the_environment_unless_an_option_is_given() {
 /// Fills the queue of a server that does not accept, and sees one more left outside.
 fn backlog_is(server: &Server, backlog: usize) {
     let _queue: Vec<_> = (0..=backlog).map(|_| connect(server.addr)).collect();
-    let row = &listening(server.addr.port())[0];
-    assert_eq!(row.rx_queue, backlog as u64 + 1);
+    wait_until("the queue to be full", || {
+        listening(server.addr.port())[0].rx_queue == backlog as u64 + 1
+    });
 
     let outside = socket2::Socket::new(AF_INET, SOCK_STREAM, None).unwrap();
     outside.set_nonblocking(true).unwrap();

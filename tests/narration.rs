@@ -79,6 +79,7 @@ fn both_programs_tell_the_whole_sequence() {
     assert_eq!(client.printed(6), b"hello\n");
     wait_reading_input(client.pid());
     wait_reading_socket(child);
+    wait_accepting(parent);
     let pid = client.pid();
     let ended = client.finish();
     assert_eq!((ended.code, ended.stdout.as_slice()), (Some(0), &b""[..]));
@@ -129,7 +130,7 @@ fn both_programs_tell_the_whole_sequence() {
             .iter()
             .all(|event| event.call == "(3 is closed)")
     );
-    assert_eq!(client.last().unwrap().call, "exit(0)");
+    assert_eq!(client.last().unwrap().call, "exit");
 
     server.wait_said("waitpid");
     let served = events(&server.said());
@@ -247,7 +248,16 @@ fn it_tells_how_many_wait_in_the_queue_and_that_the_server_has_gone() {
         .find(|event| event.call == "Fgets = 7")
         .unwrap();
     assert_eq!(fgets.state, "CLOSE_WAIT", "it could have been known");
-    assert_eq!(events.last().unwrap().call, "Readline = 0");
+    let end: Vec<_> = events
+        .iter()
+        .rev()
+        .take(3)
+        .map(|event| &event.call)
+        .collect();
+    assert_eq!(
+        end,
+        ["exit", "close(3) = 0, as the exit would do", "Readline = 0"]
+    );
 }
 
 #[test]
@@ -326,4 +336,40 @@ fn lines_of_parent_and_children_never_mix() {
     });
     let said = server.said();
     assert_eq!(events(&said).len(), said.len(), "each line is an event");
+}
+
+#[test]
+fn a_call_that_fails_is_told_as_well() {
+    let server = Server::start(&[]);
+    let port = server.addr.port().to_string();
+    let mut second = std::process::Command::new(TCPSERV);
+    let ended = run(second.args(["--trace", "-b", "127.0.0.1", "-p", &port]));
+    let said = lines(&ended.stderr);
+    let why = "Address already in use (os error 98)";
+    let bind = format!("bind(3, 127.0.0.1:{port}) = -1, {why}");
+    assert_eq!(
+        told(&events(&said)).last(),
+        Some(&("CLOSED", bind.as_str()))
+    );
+    assert_eq!(
+        said.last().unwrap(),
+        &format!("tcpserv: bind error: 127.0.0.1:{port}: {why}")
+    );
+
+    let bound = socket2::Socket::new(unp::AF_INET, unp::SOCK_STREAM, None).unwrap();
+    bound
+        .bind(
+            &"127.0.0.1:0"
+                .parse::<std::net::SocketAddr>()
+                .unwrap()
+                .into(),
+        )
+        .unwrap();
+    let nobody = bound.local_addr().unwrap().as_socket().unwrap();
+    let ended = run(tcpcli(nobody).arg("--trace"));
+    let connect = "connect(3) = -1, Connection refused (os error 111)";
+    assert_eq!(
+        told(&events(&lines(&ended.stderr))).last(),
+        Some(&("CLOSED", connect))
+    );
 }

@@ -46,13 +46,14 @@ fn tcpcli(args: &Args) -> Result<Infallible> {
 
     Connect(&mut sockfd, servaddr)?;
 
-    if args.batch {
-        str_cli_batch(stdin(), &sockfd, stdout())?;
+    let talked = if args.batch {
+        str_cli_batch(stdin(), &sockfd, stdout())
     } else {
-        str_cli(stdin(), &sockfd, stdout())?;
-    }
+        str_cli(stdin(), &sockfd, stdout())
+    };
 
     trace::before_exit_watch(sockfd);
 
+    talked?;
     exit(0); // the kernel closes sockfd, and sends the FIN
 }

@@ -6,7 +6,6 @@ use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
 use nix::unistd::ForkResult;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU32, ParseIntError};
 use std::time::Duration;
 use unp::error::say;
 use unp::*;
@@ -32,7 +31,7 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_clients: u32,
 
-    /// Let a client go from which nothing came, or who took nothing, for so long
+    /// Let a client go from which nothing came, or who took nothing of what waits for it, for so long
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     idle_timeout: Option<Duration>,
 
@@ -41,9 +40,16 @@ struct Args {
     trace: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, ParseIntError> {
-    let seconds: NonZeroU32 = text.parse()?;
-    Ok(Duration::from_secs(seconds.get().into()))
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse().map(Duration::from_secs) {
+        Ok(timeout) if (Duration::from_secs(1)..=MAX_IDLE_TIMEOUT).contains(&timeout) => {
+            Ok(timeout)
+        }
+        _ => Err(format!(
+            "not a number from 1 to {}",
+            MAX_IDLE_TIMEOUT.as_secs()
+        )),
+    }
 }
 
 fn main() {

@@ -55,11 +55,11 @@ pub struct Server {
 impl Server {
     /// tcpserv on a free port of 127.0.0.1, with these further arguments.
     pub fn start(args: &[&str]) -> Server {
-        Server::spawn(
-            Command::new(TCPSERV)
-                .args(["-p", "0", "-b", "127.0.0.1"])
-                .args(args),
-        )
+        let mut command = Command::new(TCPSERV);
+        command
+            .env_remove("LISTENQ")
+            .args(["-p", "0", "-b", "127.0.0.1"]);
+        Server::spawn(command.args(args))
     }
 
     /// A tcpserv that the caller has put together, once it listens.
@@ -212,8 +212,12 @@ impl Client {
 
     /// A tcpcli whose standard output the caller has chosen.
     pub fn spawn(command: &mut Command, server: SocketAddr) -> Client {
-        let piped = command.stdin(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = piped.spawn().unwrap();
+        Client::spawn_fed(command.stdin(Stdio::piped()), server)
+    }
+
+    /// A tcpcli whose standard input, too, the caller has chosen.
+    pub fn spawn_fed(command: &mut Command, server: SocketAddr) -> Client {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         Client {
             stdin: process.stdin.take(),
             stdout: process.stdout.take(),
