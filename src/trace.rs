@@ -86,6 +86,8 @@ pub(crate) fn in_child() {
 
 /// A socket that is about to be closed, while it can still be asked who it is.
 pub(crate) struct Closing {
+    /// Just before: the FIN is on its way, and may be answered, when close returns.
+    when: SystemTime,
     number: RawFd,
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
@@ -94,6 +96,7 @@ pub(crate) struct Closing {
 impl Closing {
     pub(crate) fn new(sockfd: &Sockfd) -> Self {
         Closing {
+            when: SystemTime::now(),
             number: sockfd.as_fd().as_raw_fd(),
             local: Getsockname(sockfd).ok(),
             peer: sockfd.peer(),
@@ -113,7 +116,6 @@ impl Closing {
 
     /// Tells of the close that has just returned; returns the state that it left.
     pub(crate) fn closed(&self, remark: &str) -> Option<TcpState> {
-        let now = SystemTime::now();
         let entry = self.look();
         let state = entry.map(|entry| entry.state);
         let holder = match (entry, IN_CHILD.load(Ordering::Relaxed)) {
@@ -123,7 +125,7 @@ impl Closing {
         };
         let number = self.number;
         write_event(
-            now,
+            self.when,
             state,
             format_args!("close({number}) = 0{remark}{holder}"),
         );
