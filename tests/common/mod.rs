@@ -244,7 +244,14 @@ impl Client {
     }
 
     pub fn type_in(&mut self, bytes: &[u8]) {
-        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+        let stdin = self.stdin.as_mut().unwrap();
+        // So much fits into a pipe that can be written to at all (PIPE_BUF).
+        for piece in bytes.chunks(4096) {
+            let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLOUT)];
+            let patience = PollTimeout::try_from(DEADLINE).unwrap();
+            assert_eq!(poll(&mut ready, patience), Ok(1), "it takes no input");
+            stdin.write_all(piece).unwrap();
+        }
     }
 
     /// Its standard input, for somebody else to type in.
