@@ -37,7 +37,13 @@ use std::thread;
 /// error: it ends both directions.
 pub fn str_cli_batch(fp: impl AsFd + Sync, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let (received, sent) = thread::scope(|scope| {
-        let sender = scope.spawn(|| send_all(&fp, sockfd));
+        let sender = scope.spawn(|| {
+            let sent = send_all(&fp, sockfd);
+            // Also behind what an error cut short, so that its echo still comes. Of a
+            // server that is not there any more the receiver learns.
+            let _ = Shutdown(sockfd, SHUT_WR);
+            sent
+        });
         let received = receive_all(sockfd, &stdout);
         // Wakes a sender that still sleeps: there is nobody left to send to. Where the
         // connection is over already this fails, and the sender is awake.
@@ -56,8 +62,8 @@ pub fn str_cli_batch(fp: impl AsFd + Sync, sockfd: &Sockfd, stdout: impl AsFd) -
     }
 }
 
-/// Sends all of `fp`, then the FIN. Returns how many bytes that were, or `None` if the
-/// connection ended first.
+/// Sends all of `fp`. Returns how many bytes that were, or `None` if the connection
+/// ended first.
 fn send_all(fp: &impl AsFd, sockfd: &Sockfd) -> Result<Option<usize>> {
     let mut buf = vec![0; ECHO_BUF];
     let mut sent = 0;
@@ -71,21 +77,16 @@ fn send_all(fp: &impl AsFd, sockfd: &Sockfd) -> Result<Option<usize>> {
         if fds[1].any() != Some(false) {
             return Ok(None);
         }
-        let n = retry(|| read(fp, &mut buf));
-        if let Err(Errno::EAGAIN) = n {
-            continue; // somebody else took it
+        match retry(|| read(fp, &mut buf)) {
+            Ok(0) => return Ok(Some(sent)),
+            Ok(n) => {
+                trace!(sockfd, "read(stdin) = {n}");
+                Writen(sockfd, &buf[..n])?;
+                sent += n;
+            }
+            Err(Errno::EAGAIN) => {} // somebody else took it
+            Err(errno) => return Err(sys_error("fgets error", "standard input", errno)),
         }
-        if let Ok(n @ 1..) = n {
-            trace!(sockfd, "read(stdin) = {n}");
-            Writen(sockfd, &buf[..n])?;
-            sent += n;
-            continue;
-        }
-        // Also behind what an error cut short, so that its echo still comes; a server
-        // that is not there any more is seen by the receiver.
-        let _ = Shutdown(sockfd, SHUT_WR);
-        n.map_err(|errno| sys_error("fgets error", "standard input", errno))?;
-        return Ok(Some(sent));
     }
 }
 

@@ -5,7 +5,7 @@
 //! mix: the time of day, the process, the state, the call.
 //!
 //! ```text
-//! 14:03:07.001234 tcpserv[4711]    LISTEN       listen(3, 1024) = 0
+//! 14:03:07.001234 tcpserv[4711]    LISTEN      listen(3, 1024) = 0
 //! ```
 //!
 //! Unless [`start`] was called, an event costs one branch.

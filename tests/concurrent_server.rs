@@ -11,19 +11,24 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
 
+/// That a tcpcli gets its echo through this address of the server's.
+fn is_reached(server: &Server, ip: &str) {
+    let addr = SocketAddr::new(ip.parse().unwrap(), server.addr.port());
+    let ended = feed(addr, b"hello\n");
+    assert_eq!(
+        (ended.code, ended.stdout),
+        (Some(0), b"hello\n".to_vec()),
+        "{ip}"
+    );
+}
+
 #[test]
 fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
     let server = Server::spawn(Command::new(TCPSERV).args(["--port", "0"]));
     assert_eq!(listening(server.addr.port())[0].local, server.addr);
     assert_eq!(server.addr.ip().to_string(), "0.0.0.0");
     for ip in ["127.0.0.1", "127.0.0.2", "127.200.30.4"] {
-        let addr = SocketAddr::new(ip.parse().unwrap(), server.addr.port());
-        let ended = feed(addr, b"hello\n");
-        assert_eq!(
-            (ended.code, ended.stdout),
-            (Some(0), b"hello\n".to_vec()),
-            "{ip}"
-        );
+        is_reached(&server, ip);
     }
 }
 
@@ -34,13 +39,7 @@ fn s1_the_ipv6_wildcard_serves_both_families() {
     }
     let server = Server::spawn(Command::new(TCPSERV).args(["-p", "0", "-b", "::"]));
     for ip in ["::1", "127.0.0.1"] {
-        let addr = SocketAddr::new(ip.parse().unwrap(), server.addr.port());
-        let ended = feed(addr, b"hello\n");
-        assert_eq!(
-            (ended.code, ended.stdout),
-            (Some(0), b"hello\n".to_vec()),
-            "{ip}"
-        );
+        is_reached(&server, ip);
     }
 }
 
