@@ -99,6 +99,7 @@
 
 pub mod error;
 pub mod idle;
+pub mod page_buf;
 pub mod readline;
 pub mod str_cli;
 pub mod str_cli_batch;
@@ -112,6 +113,7 @@ pub mod writen;
 
 pub use error::{err_quit, err_ret, exit_status};
 pub use idle::MAX_IDLE_TIMEOUT;
+pub use page_buf::PageBuf;
 pub use readline::{Readline, Rline, Source};
 pub use str_cli::str_cli;
 pub use str_cli_batch::str_cli_batch;

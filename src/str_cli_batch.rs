@@ -6,6 +6,7 @@
 
 use crate::SHUT_WR;
 use crate::error::sys_error;
+use crate::page_buf::PageBuf;
 use crate::readline::Source;
 use crate::str_echo::ECHO_BUF;
 use crate::trace::trace;
@@ -65,7 +66,7 @@ pub fn str_cli_batch(fp: impl AsFd + Sync, sockfd: &Sockfd, stdout: impl AsFd) -
 /// Sends all of `fp`. Returns how many bytes that were, or `None` if the connection
 /// ended first.
 fn send_all(fp: &impl AsFd, sockfd: &Sockfd) -> Result<Option<usize>> {
-    let mut buf = vec![0; ECHO_BUF];
+    let mut buf = PageBuf::new(ECHO_BUF);
     let mut sent = 0;
     loop {
         let mut fds = [
@@ -94,7 +95,7 @@ fn send_all(fp: &impl AsFd, sockfd: &Sockfd) -> Result<Option<usize>> {
 /// were.
 fn receive_all(mut sockfd: &Sockfd, stdout: &impl AsFd) -> Result<usize> {
     let stdout = Stdout::new(stdout);
-    let mut buf = vec![0; ECHO_BUF];
+    let mut buf = PageBuf::new(ECHO_BUF);
     let mut received = 0;
     loop {
         let n = sockfd.read(&mut buf)?;

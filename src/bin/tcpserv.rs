@@ -81,7 +81,7 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
     Signal(SIGCHLD, sig_chld)?; // no zombies
 
     // Allocated, yet not touched before the fork: a child faults in what it fills.
-    let mut buf = vec![0; ECHO_BUF];
+    let mut buf = PageBuf::new(ECHO_BUF);
 
     say(format_args!("listening on {}", Getsockname(&listenfd)?));
 
