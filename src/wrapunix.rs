@@ -12,7 +12,7 @@ use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
-use nix::unistd::{self, ForkResult};
+use nix::unistd::{self, ForkResult, Pid};
 use std::fmt;
 use std::fs;
 use std::mem;
@@ -46,6 +46,10 @@ unsafe extern "C" {}
 /// a whole copy of a process at rest, and whatever safe code may do in the parent
 /// it may do in the child. That makes it sound to call without `unsafe`.
 ///
+/// It is the fork of POSIX that runs no handlers, `_Fork` (glibc 2.34, musl 1.2.2): what
+/// fork does besides is for processes with several threads or with handlers of
+/// pthread_atfork, and costs each child three pages of its own.
+///
 /// # Errors
 /// The bare errno, since only the caller knows for whom the child was to be (see
 /// [`fork_failed`]): too many processes (`EAGAIN`), no memory (`ENOMEM`), or
@@ -54,11 +58,17 @@ pub fn Fork() -> nix::Result<ForkResult> {
     if !single_threaded() {
         return Err(Errno::EDEADLK);
     }
-    // SAFETY: fork is unsafe because the child of a process with several threads
-    // may only do what a signal handler may. The check above has just shown that
-    // this process has one thread, and only that thread, which is here, could
+    // SAFETY: _Fork is declared as the C library has it. It is unsafe because the
+    // child of a process with several threads may only do what a signal handler may.
+    // The check above has just shown that this process has one thread, and only that
+    // thread, which is here and so not within malloc or another holder of locks, could
     // start a second. (No handler of ours starts threads.)
-    let childpid = unsafe { unistd::fork() };
+    let childpid = Errno::result(unsafe { _Fork() }).map(|pid| match pid {
+        0 => ForkResult::Child,
+        pid => ForkResult::Parent {
+            child: Pid::from_raw(pid),
+        },
+    });
     if trace::on() {
         match childpid {
             Ok(ForkResult::Child) => {
@@ -70,6 +80,10 @@ pub fn Fork() -> nix::Result<ForkResult> {
         }
     }
     childpid
+}
+
+unsafe extern "C" {
+    fn _Fork() -> libc::pid_t;
 }
 
 /// Whether the calling thread is the only one of its process.
