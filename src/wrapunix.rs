@@ -22,18 +22,6 @@ use std::os::unix::fs::MetadataExt;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-// A panic that aborts still prints where it came from, and so wants an unwinder. The
-// static one serves, and each process has a shared library less to load and to fork.
-#[cfg(all(
-    panic = "abort",
-    target_os = "linux",
-    target_env = "gnu",
-    not(target_feature = "crt-static")
-))]
-#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
-// SAFETY: it declares nothing.
-unsafe extern "C" {}
-
 /// fork(2): one call, two returns (fork函数).
 ///
 /// Descriptors that are open before it are shared by parent and child after it:

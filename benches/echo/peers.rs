@@ -1,6 +1,7 @@
 //! Who is compared: the pair, and what is found here to compare it with.
 
 use crate::common::{TCPCLI, TCPSERV};
+use crate::process::Server;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::IntoRawFd;
@@ -58,6 +59,9 @@ impl Peers {
     fn find_ours(&mut self) {
         let args = "-p 0 --max-clients 0 --backlog 4096";
         add(&mut self.servers, "tcpserv", TCPSERV, args);
+        let shared = Server::start(&self.servers[0]).shares_libraries();
+        let linked = if shared { "dynamically" } else { "statically" };
+        self.notes.push(format!("tcpcli, tcpserv: {linked} linked"));
         let args = "-p PORT 127.0.0.1";
         add(&mut self.line_clients, "tcpcli", TCPCLI, args);
         let args = "--batch -p PORT 127.0.0.1";
@@ -67,13 +71,18 @@ impl Peers {
     fn build_plain(&mut self) {
         let cc = env::var_os("CC").unwrap_or_else(|| OsString::from("cc"));
         let version = first_line(Command::new(&cc).arg("--version"));
-        let plain = match build(Command::new(cc).arg("-O2"), "plain.c") {
-            Ok(plain) => plain,
-            Err(why) => return self.notes.push(format!("no plain C: {why}")),
-        };
-        self.notes.push(format!("plain C: {version}, -O2"));
-        add(&mut self.servers, "plain C", &plain, "serv");
-        add(&mut self.line_clients, "plain C", &plain, "cli PORT");
+        for (name, options) in [("plain C", "-O2"), ("plain C, static", "-O2 -static-pie")] {
+            let options = options.split(' ');
+            let plain = match build(Command::new(&cc).args(options.clone()), "plain.c") {
+                Ok(plain) => plain,
+                Err(why) => return self.notes.push(format!("no {name}: {why}")),
+            };
+            let options: Vec<_> = options.collect();
+            self.notes
+                .push(format!("{name}: {version}, {}", options.join(" ")));
+            add(&mut self.servers, name, &plain, "serv");
+            add(&mut self.line_clients, name, &plain, "cli PORT");
+        }
     }
 
     fn build_floor(&mut self) {

@@ -107,6 +107,12 @@ impl Server {
         Server { process, port }
     }
 
+    /// Whether shared libraries are mapped into it.
+    pub fn shares_libraries(&self) -> bool {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.process.pid()));
+        maps.is_ok_and(|maps| maps.contains(".so"))
+    }
+
     /// The n-th of 16 addresses: one alone has too few ephemeral ports.
     pub fn addr(&self, n: usize) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1 + (n % 16) as u8], self.port))
