@@ -4,7 +4,7 @@
 //! returns the error, and these functions say it.
 
 use crate::idle::IdleTimeout;
-use crate::wrapunix::retry;
+use crate::retry::retry;
 use anyhow::{Error, Result};
 use nix::unistd::write;
 use std::fmt::{self, Display, Write};

@@ -1,9 +1,9 @@
 //! The patience of a server with its clients: an end to waiting for one that
 //! neither sends nor takes anything.
 
+use crate::retry::retry;
 use crate::trace::trace;
 use crate::wrapsock::Sockfd;
-use crate::wrapunix::retry;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;

@@ -101,6 +101,7 @@ pub mod error;
 pub mod idle;
 pub mod page_buf;
 pub mod readline;
+mod retry;
 pub mod str_cli;
 pub mod str_cli_batch;
 pub mod str_echo;

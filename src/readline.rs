@@ -3,9 +3,9 @@
 //! The book's `lib/readline.c`. Its buffer is a static, which it owns to be a
 //! fault: two descriptors cannot be read by turns. Here it belongs to a value.
 
+use crate::retry::{retry, sleep_until};
 use crate::trace::trace;
 use crate::wrapsock::Sockfd;
-use crate::wrapunix::{retry, sleep_until};
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::poll::PollFlags;

@@ -3,10 +3,10 @@
 //! The book's `lib/str_cli.c`.
 
 use crate::readline::{Readline, Rline, Source};
+use crate::retry::retry;
 use crate::trace::trace;
 use crate::wrapsock::{Shutdown, Sockfd};
 use crate::wrapstdio::{Fgets, Fputs, Stdin, Stdout, StdoutClosed};
-use crate::wrapunix::retry;
 use crate::writen::Writen;
 use crate::{MAXLINE, SHUT_WR};
 use anyhow::{Result, bail};

@@ -6,9 +6,9 @@
 
 use crate::error::sys_error;
 use crate::readline::{Rline, Source, read_asleep};
+use crate::retry::{retry, sleep_until};
 use crate::trace::trace;
 use crate::wrapsock::Sockfd;
-use crate::wrapunix::{retry, sleep_until};
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::poll::PollFlags;

@@ -9,7 +9,6 @@ use crate::wrapsock::Sockfd;
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{self, ForkResult, Pid};
@@ -17,7 +16,7 @@ use std::fmt;
 use std::fs;
 use std::mem;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -302,22 +301,6 @@ pub(crate) fn utc_offset() -> i64 {
         libc::localtime_r(&now, &mut local);
         local.tm_gmtoff
     }
-}
-
-/// Goes on with a call that a signal interrupted, until it ends otherwise.
-pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            done => return done,
-        }
-    }
-}
-
-/// poll(2): sleeps until a descriptor can be read or written.
-pub(crate) fn sleep_until(fd: impl AsFd, ready: PollFlags) -> nix::Result<()> {
-    let mut fds = [PollFd::new(fd.as_fd(), ready)];
-    retry(|| poll(&mut fds, PollTimeout::NONE)).map(drop)
 }
 
 #[cfg(test)]

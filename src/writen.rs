@@ -2,9 +2,9 @@
 //!
 //! The book's `lib/writen.c`.
 
+use crate::retry::retry;
 use crate::trace::trace;
 use crate::wrapsock::Sockfd;
-use crate::wrapunix::retry;
 use anyhow::Result;
 use nix::unistd::write;
 
