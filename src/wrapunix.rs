@@ -35,7 +35,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// It is the fork of POSIX that runs no handlers, `_Fork` (glibc 2.34, musl 1.2.2): what
 /// fork does besides is for processes with several threads or with handlers of
-/// pthread_atfork, and costs each child three pages of its own.
+/// pthread_atfork, and costs each child three pages of its own. A program that has such
+/// handlers, or a library that does, must not use this Fork.
 ///
 /// # Errors
 /// The bare errno, since only the caller knows for whom the child was to be (see
@@ -48,8 +49,10 @@ pub fn Fork() -> nix::Result<ForkResult> {
     // SAFETY: _Fork is declared as the C library has it. It is unsafe because the
     // child of a process with several threads may only do what a signal handler may.
     // The check above has just shown that this process has one thread, and only that
-    // thread, which is here and so not within malloc or another holder of locks, could
-    // start a second. (No handler of ours starts threads.)
+    // thread, which is here, could start a second. (No handler of ours starts threads.)
+    // So each lock that is held is held by this thread, which lives on in both processes
+    // and releases it in each. It could be one of malloc's only within a signal handler;
+    // none of ours forks, and to install another takes `unsafe`.
     let childpid = Errno::result(unsafe { _Fork() }).map(|pid| match pid {
         0 => ForkResult::Child,
         pid => ForkResult::Parent {

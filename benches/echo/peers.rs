@@ -59,8 +59,12 @@ impl Peers {
     fn find_ours(&mut self) {
         let args = "-p 0 --max-clients 0 --backlog 4096";
         add(&mut self.servers, "tcpserv", TCPSERV, args);
-        let shared = Server::start(&self.servers[0]).shares_libraries();
-        let linked = if shared { "dynamically" } else { "statically" };
+        let dynamically = Server::start(&self.servers[0]).has_loader();
+        let linked = if dynamically {
+            "dynamically"
+        } else {
+            "statically"
+        };
         self.notes.push(format!("tcpcli, tcpserv: {linked} linked"));
         let args = "-p PORT 127.0.0.1";
         add(&mut self.line_clients, "tcpcli", TCPCLI, args);
@@ -71,7 +75,10 @@ impl Peers {
     fn build_plain(&mut self) {
         let cc = env::var_os("CC").unwrap_or_else(|| OsString::from("cc"));
         let version = first_line(Command::new(&cc).arg("--version"));
-        for (name, options) in [("plain C", "-O2"), ("plain C, static", "-O2 -static-pie")] {
+        for (name, options) in [
+            ("plain C", "-O2"),
+            ("plain C, static", "-O2 -fPIE -static-pie"),
+        ] {
             let options = options.split(' ');
             let plain = match build(Command::new(&cc).args(options.clone()), "plain.c") {
                 Ok(plain) => plain,

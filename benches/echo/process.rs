@@ -107,10 +107,12 @@ impl Server {
         Server { process, port }
     }
 
-    /// Whether shared libraries are mapped into it.
-    pub fn shares_libraries(&self) -> bool {
+    /// Whether a loader of shared libraries, as ld-linux-x86-64.so.2, is mapped into it.
+    pub fn has_loader(&self) -> bool {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.process.pid()));
-        maps.is_ok_and(|maps| maps.contains(".so"))
+        let maps = maps.expect("a living process has its maps");
+        let mut files = maps.lines().filter_map(|line| line.rsplit('/').next());
+        files.any(|file| file.starts_with("ld-"))
     }
 
     /// The n-th of 16 addresses: one alone has too few ephemeral ports.
