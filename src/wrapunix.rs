@@ -8,7 +8,7 @@ use crate::trace;
 use crate::wrapsock::Sockfd;
 use anyhow::Result;
 use nix::errno::Errno;
-use nix::libc::{self, c_int};
+use nix::libc::{self, c_int, c_void, pid_t, siginfo_t};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::unistd::{self, ForkResult, Pid};
@@ -73,7 +73,7 @@ pub fn Fork() -> nix::Result<ForkResult> {
 }
 
 unsafe extern "C" {
-    fn _Fork() -> libc::pid_t;
+    fn _Fork() -> pid_t;
 }
 
 /// Whether the calling thread is the only one of its process.
@@ -151,35 +151,43 @@ pub fn _exit(status: i32) -> ! {
 /// A signal handler that is safe to install: the field is private, so that each
 /// one is written, and argued for, in this file.
 #[derive(Clone, Copy, Debug)]
-pub struct Handler(extern "C" fn(c_int));
+pub struct Handler(extern "C" fn(c_int, *mut siginfo_t, *mut c_void));
 
 /// Reaps every child that has ended, so that none stays a zombie, and says of one
 /// that was killed by which signal.
 ///
 /// Signals are not counted: children that end at the same time may send a single
-/// SIGCHLD. Hence the loop.
+/// SIGCHLD. Hence the loop, which asks for any child; but first for the one that the
+/// signal tells of, since the kernel looks for any among all that live.
 #[allow(non_upper_case_globals)]
 pub const sig_chld: Handler = Handler(reap);
 
-extern "C" fn reap(_: c_int) {
+extern "C" fn reap(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     let errno = Errno::last_raw();
+    // SAFETY: the kernel hands a siginfo to a handler with SA_SIGINFO. That of SIGCHLD
+    // has a process, and of another origin whatever number: it is only asked for.
+    let mut which = unsafe { (*info).si_pid() };
     let mut status = 0;
     loop {
         // SAFETY: waitpid is async-signal-safe, and `status` lives through the call.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-        if pid <= 0 {
-            break;
+        match unsafe { libc::waitpid(which, &raw mut status, libc::WNOHANG) } {
+            pid @ 1.. => reaped(which, pid, &ExitStatus(status)),
+            _ if which == -1 => break,
+            _ => {} // reaped already, by the loop for a signal before
         }
-        REAPED.fetch_add(1, Ordering::Relaxed);
-        let status = ExitStatus(status);
-        if libc::WIFSIGNALED(status.0) {
-            say(format_args!("child {pid} {status}"));
-        }
-        if trace::on() {
-            trace::elsewhere(format_args!("waitpid(-1) = {pid}, which {status}"));
-        }
+        which = -1;
     }
     Errno::set_raw(errno);
+}
+
+fn reaped(which: pid_t, pid: pid_t, status: &ExitStatus) {
+    REAPED.fetch_add(1, Ordering::Relaxed);
+    if libc::WIFSIGNALED(status.0) {
+        say(format_args!("child {pid} {status}"));
+    }
+    if trace::on() {
+        trace::elsewhere(format_args!("waitpid({which}) = {pid}, which {status}"));
+    }
 }
 
 /// How a child ended: the status of waitpid.
@@ -280,7 +288,7 @@ impl Children {
 /// `sigaction error: SIGNAL: …`, as for a signal that cannot be caught (`EINVAL`).
 pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
     let action = SigAction::new(
-        SigHandler::Handler(handler.0),
+        SigHandler::SigAction(handler.0),
         SaFlags::SA_NOCLDSTOP,
         SigSet::empty(),
     );

@@ -210,6 +210,21 @@ fn children_that_end_at_once_are_all_reaped_with_nobody_else_coming() {
 }
 
 #[test]
+fn a_child_is_reaped_though_the_one_signal_tells_of_somebody_else() {
+    let server = Server::start(&[]);
+    let (stream, child) = server.client();
+
+    let still = hold(server.pid()); // the signals become one, and it is the first
+    signal(server.pid(), Signal::SIGCHLD);
+    drop(stream);
+    wait_until("a zombie", || process_state(child) == Some('Z'));
+    drop(still);
+
+    wait_until("it to be reaped", || gone(child));
+    assert!(server.said().is_empty());
+}
+
+#[test]
 fn every_socket_is_closed_on_exec() {
     let server = Server::start(&[]);
     let (_stream, child) = server.client();

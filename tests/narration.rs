@@ -163,7 +163,7 @@ fn both_programs_tell_the_whole_sequence() {
             ("ESTABLISHED", "close(4) = 0, the child still holds it"),
             (
                 "",
-                &format!("waitpid(-1) = {child}, which exited with status 0")
+                &format!("waitpid({child}) = {child}, which exited with status 0")
             ),
         ]
     );
