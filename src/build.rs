@@ -62,6 +62,8 @@ fn works(rustflags: &[&str], link_args: &[String], out: &str) -> Result<bool, Bo
     }
     rustc.args(link_args.iter().map(|arg| format!("-Clink-arg={arg}")));
     let built = rustc.output()?.status.success();
-    let runs = || Command::new(&probe).stdout(Stdio::null()).status();
-    Ok(built && runs().is_ok_and(|status| status.success()))
+    let mut probe = Command::new(&probe);
+    // What the caller's flags may make it leave behind stays in `out`.
+    probe.current_dir(out).stdout(Stdio::null());
+    Ok(built && probe.status().is_ok_and(|status| status.success()))
 }

@@ -27,6 +27,7 @@
 //!
 //! ```
 //! use nix::unistd::ForkResult;
+//! use std::convert::Infallible;
 //! use unp::*;
 //!
 //! /// Answers each line with its length.
@@ -42,7 +43,7 @@
 //!     }
 //! }
 //!
-//! fn concurrent_server(listenfd: Sockfd) -> anyhow::Result<()> {
+//! fn concurrent_server(listenfd: Sockfd) -> anyhow::Result<Infallible> {
 //!     Signal(SIGCHLD, sig_chld)?;
 //!     loop {
 //!         let (connfd, cliaddr) = Accept(&listenfd)?;
@@ -66,9 +67,8 @@
 //! # let servaddr = Getsockname(&listenfd)?;
 //! # let server = match Fork()? {
 //! # ForkResult::Child => {
-//! concurrent_server(listenfd)
-//! # .unwrap();
-//! # unreachable!()
+//! let Err(error) = concurrent_server(listenfd);
+//! err_quit(&error)
 //! # }
 //! # ForkResult::Parent { child } => child,
 //! # };

@@ -164,8 +164,9 @@ pub const sig_chld: Handler = Handler(reap);
 
 extern "C" fn reap(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     let errno = Errno::last_raw();
-    // SAFETY: the kernel hands a siginfo to a handler with SA_SIGINFO. That of SIGCHLD
-    // has a process, and of another origin whatever number: it is only asked for.
+    // SAFETY: the kernel hands a whole siginfo to a handler with SA_SIGINFO, as `Signal`
+    // installs it. Should the signal be none that has a process, this is some number,
+    // and nothing worse comes of it than a waitpid in vain.
     let mut which = unsafe { (*info).si_pid() };
     let mut status = 0;
     loop {
@@ -173,7 +174,7 @@ extern "C" fn reap(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
         match unsafe { libc::waitpid(which, &raw mut status, libc::WNOHANG) } {
             pid @ 1.. => reaped(which, pid, &ExitStatus(status)),
             _ if which == -1 => break,
-            _ => {} // reaped already, by the loop for a signal before
+            _ => {} // reaped already, or the signal came from somebody else
         }
         which = -1;
     }

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -190,6 +190,23 @@ pub struct Ended {
     pub code: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
+}
+
+impl Ended {
+    /// Asserts that it missed a part of its echo, and said so.
+    #[track_caller]
+    pub fn misses_its_server(&self) {
+        let said = "tcpcli: str_cli: server terminated prematurely\n";
+        assert_eq!((self.code, self.stderr.as_str()), (Some(1), said));
+    }
+}
+
+/// A server that does what the test wants, and a tcpcli with these further arguments
+/// that is connected to it.
+pub fn with_own_server(args: &[&str]) -> (Client, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::start_with(args, listener.local_addr().unwrap());
+    (client, with_deadline(listener.accept().unwrap().0))
 }
 
 /// A tcpcli for a server, not yet started.
