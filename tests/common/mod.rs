@@ -302,6 +302,14 @@ impl Client {
     /// Nobody reads its standard output any more.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
+        // A process that another test is just starting has a copy until its exec.
+        let path = format!("/proc/{}/fd/1", self.pid());
+        let pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
+        wait_until("its last reader to be gone", || {
+            let mut pipe = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+            let _ = poll(&mut pipe, PollTimeout::ZERO);
+            pipe[0].revents() == Some(PollFlags::POLLERR)
+        });
     }
 
     /// Waits for its end without ending its input.
