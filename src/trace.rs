@@ -65,7 +65,7 @@ fn write_event(when: SystemTime, state: Option<TcpState>, event: fmt::Arguments)
     let when = when
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let local = when.as_secs().cast_signed() + UTC_OFFSET.load(Ordering::Relaxed);
+    let local = when.as_secs() as i64 + UTC_OFFSET.load(Ordering::Relaxed);
     let (hours, minutes, seconds) = (local / 3600 % 24, local / 60 % 60, local % 60);
     let micros = when.subsec_micros();
     let (program, pid) = (program(), process::id());

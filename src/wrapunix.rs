@@ -274,8 +274,8 @@ impl Children {
     fn full(&self) -> bool {
         // One may be reaped before it is counted: the difference has a sign.
         let reaped = REAPED.load(Ordering::Relaxed);
-        let living = self.reaped_in_the_end.wrapping_sub(reaped).cast_signed();
-        self.most != 0 && living >= self.most.cast_signed()
+        let living = self.reaped_in_the_end.wrapping_sub(reaped) as isize;
+        self.most != 0 && living >= self.most as isize
     }
 }
 

@@ -26,7 +26,7 @@ impl Process {
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.0.id().cast_signed())
+        Pid::from_raw(self.0.id() as i32)
     }
 
     fn lives(&mut self) -> bool {

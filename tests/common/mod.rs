@@ -725,7 +725,7 @@ fn address(text: &str) -> SocketAddr {
     let (ip, port) = text.split_once(':').unwrap();
     let mut bytes = Vec::new();
     for word in ip.as_bytes().chunks(8) {
-        let word = u32::from_str_radix(str::from_utf8(word).unwrap(), 16).unwrap();
+        let word = u32::from_str_radix(std::str::from_utf8(word).unwrap(), 16).unwrap();
         bytes.extend(word.to_ne_bytes());
     }
     let ip: IpAddr = match <[u8; 4]>::try_from(&bytes[..]) {
