@@ -1,9 +1,8 @@
-//! What the options do, and what a wrong call gets: clap's own message, exit 2.
+//! The options, and the answer to a wrong call: clap's message and exit status 2.
 
 mod common;
 
 use common::*;
-use std::fs;
 use std::process::Command;
 
 fn call(program: &str, args: &[&str]) -> Ended {
@@ -67,14 +66,4 @@ fn the_port_is_9877_unless_another_is_given() {
         let help = String::from_utf8(call(program, &["--help"]).stdout).unwrap();
         assert!(help.contains("[default: 9877]"), "{help}");
     }
-}
-
-#[test]
-fn the_client_takes_an_ipv6_address() {
-    if !fs::exists("/proc/net/if_inet6").unwrap() {
-        return; // a kernel without IPv6
-    }
-    let server = Server::spawn(Command::new(TCPSERV).args(["-p", "0", "-b", "::1"]));
-    let ended = feed(server.addr, b"hello\n");
-    assert_eq!((ended.code, ended.stdout), (Some(0), b"hello\n".to_vec()));
 }
