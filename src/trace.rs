@@ -132,16 +132,11 @@ pub(crate) fn sent<T: Returned, E: Display>(
     result: &Result<T, E>,
     call: Arguments,
 ) {
-    let Some((when, state_before)) = before else {
-        return;
-    };
-    event(
-        when,
-        state_before,
-        format_args!("{call} = {}", shown(result)),
-    );
-    if state(sockfd).ok() != state_before {
-        tell_state(sockfd);
+    if let Some((when, was)) = before {
+        event(when, was, format_args!("{call} = {}", shown(result)));
+        if state(sockfd).ok() != was {
+            tell_state(sockfd);
+        }
     }
 }
 
@@ -149,7 +144,7 @@ pub(crate) fn sent<T: Returned, E: Display>(
 pub(crate) fn tell_state(sockfd: &Sockfd) {
     if on() {
         let state = state(sockfd).ok();
-        event(now(), state, format_args!("{}", ends(sockfd)));
+        event(now(), state, ends(sockfd));
     }
 }
 
@@ -171,7 +166,7 @@ pub(crate) fn watch(ends: &str, local: SocketAddr, peer: SocketAddr) {
     while Instant::now() < end && !last.contains(&told) {
         let state = find(local, Some(peer)).ok();
         if state != told {
-            event(now(), state, format_args!("{ends}"));
+            event(now(), state, ends);
             told = state;
         }
         thread::sleep(Duration::from_micros(50));
@@ -187,7 +182,7 @@ pub(crate) fn now() -> SystemTime {
 }
 
 /// Writes the line of an event. A signal handler may call it.
-pub(crate) fn event(when: SystemTime, state: Option<TcpState>, text: Arguments) {
+pub(crate) fn event(when: SystemTime, state: Option<TcpState>, text: impl Display) {
     let since = when.duration_since(SystemTime::UNIX_EPOCH);
     let when = since.unwrap_or_default();
     let local = when.as_secs() as i64 + UTC_OFFSET.load(Ordering::Relaxed);

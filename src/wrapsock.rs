@@ -6,7 +6,7 @@
 use crate::error::err_ret;
 use crate::sockfd::Sockfd;
 use crate::tcp_state::send_buffer_in_use;
-use crate::trace::{self, trace};
+use crate::trace::{self, sent, trace};
 use anyhow::{Context, Error, Result, bail};
 use nix::errno::Errno;
 use nix::libc::{EAFNOSUPPORT, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP};
@@ -124,7 +124,7 @@ pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
         }
     };
     sockfd.peer = connected.is_ok().then_some(servaddr);
-    trace::sent(
+    sent(
         before,
         sockfd,
         &connected,
@@ -181,11 +181,12 @@ fn local_name(sockfd: &Sockfd) -> String {
 pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
     let before = trace::before(sockfd);
     let shut = sockfd.socket.shutdown(how);
-    trace::sent(
+    let name = ["SHUT_RD", "SHUT_WR", "SHUT_RDWR"][how as usize];
+    sent(
         before,
         sockfd,
         &shut,
-        format_args!("shutdown({sockfd}, {how:?})"),
+        format_args!("shutdown({sockfd}, {name})"),
     );
     shut.with_context(|| format!("shutdown error: {}", sockfd.peer_name()))
 }

@@ -36,7 +36,7 @@ pub fn Fork() -> Result<ForkResult> {
     let before = trace::on().then(|| (trace::now(), sockets_held()));
     let forked = fork();
     if let Some((when, held)) = before {
-        let tell = |when, text: String| trace::event(when, None, format_args!("fork() = {text}"));
+        let tell = |when, text: String| trace::event(when, None, format!("fork() = {text}"));
         match &forked {
             Ok(ForkResult::Child) => tell(trace::now(), format!("0, holds {}", sockets_held())),
             Ok(ForkResult::Parent { child }) => tell(when, format!("{child}, holds {held}")),
@@ -96,7 +96,11 @@ fn sockets_held() -> String {
             held.extend(state.map(|state| format!("{number} {}", state.name())));
         }
     }
-    held.join(", ")
+    if held.is_empty() {
+        "no socket".to_owned()
+    } else {
+        held.join(", ")
+    }
 }
 
 /// close(2): gives up this process's reference to a socket (close函数).
@@ -198,7 +202,7 @@ extern "C" fn reap(_: c_int) {
             trace::event(SystemTime::now(), None, text);
         }
         if ended.signal().is_some() {
-            say(format_args!("child {pid} was killed: {ended}"));
+            say(format_args!("child {pid} ended: {ended}"));
         }
     }
     Errno::set_raw(errno);
