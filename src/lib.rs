@@ -5,6 +5,75 @@
 //! silence. The book's version prints and exits. Ours returns an error whose message begins
 //! with the book's words, then says with what, then why:
 //! `bind error: 0.0.0.0:9877: Address already in use (os error 98)`.
+//!
+//! # From the documents to the functions
+//!
+//! | in the documents | here |
+//! |---|---|
+//! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli`], [`Fgets`], [`Readline`], [`Fputs`], [`Fflush`]; for files [`str_cli_batch`] |
+//! | 服务器端, server: `str_echo`, `Writen` | [`str_echo`], [`Writen`], [`echo_buf`] |
+//! | 并发服务器, concurrent server: the skeleton, reference counts | [the program below](#a-server-of-your-own), [`Close`] |
+//! | Socket函数 | [`Socket`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`], [`Setsockopt`] |
+//! | connect函数 | [`Connect`], [`Inet_pton`] |
+//! | bind函数 | [`Bind`], [`Getsockname`] |
+//! | listen函数: the two queues | [`Listen`], [`LISTENQ`] |
+//! | accept函数 | [`Accept`] |
+//! | close函数 | [`Close`] |
+//! | fork函数 | [`Fork`], [`ForkResult`], [`_exit`]; zombies: [`Signal`], [`sig_chld`], [`wait_for_room`] |
+//! | 三次握手, three-way handshake | [`Connect`], [`Listen`], [`Accept`] |
+//! | 四次挥手, half-close | [`Shutdown`], [`SHUT_WR`] |
+//! | TCP状态转换图, the states | [`trace`] |
+//! | TIME_WAIT状态 | [`SO_REUSEADDR`], [`Setsockopt`] |
+//! | TCP输出, what write does | [`Writen`], [`set_idle_timeout`] |
+//! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`exit_status`], [`say`] |
+//!
+//! # A server of your own
+//!
+//! The generic skeleton of the documents: the parent accepts and forks for ever; the child
+//! closes the listening socket and serves, the parent closes the connected one. Any function
+//! of a connected socket can stand where `process_handler` stands.
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//! use std::io::BufReader;
+//! use unp::*;
+//!
+//! /// Answers each line with its length.
+//! fn process_handler(connfd: &Sockfd) -> anyhow::Result<()> {
+//!     let mut lines = BufReader::new(connfd);
+//!     let mut line = Vec::new();
+//!     while Readline(&mut lines, &mut line, MAXLINE)? > 0 {
+//!         Writen(connfd, format!("{}\n", line.len()).as_bytes())?;
+//!     }
+//!     Ok(()) // the client's FIN
+//! }
+//!
+//! fn concurrent_server() -> anyhow::Result<Infallible> {
+//!     let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+//!     Setsockopt(&listenfd, SO_REUSEADDR, &true)?; // a restart can bind over TIME_WAIT
+//!     Bind(&listenfd, "0.0.0.0:9877".parse()?)?;
+//!     Listen(&listenfd, LISTENQ)?;
+//!     Signal(SIGCHLD, sig_chld)?; // no zombies
+//!     loop {
+//!         let (connfd, cliaddr) = Accept(&listenfd)?;
+//!
+//!         match Fork() {
+//!             Ok(ForkResult::Child) => {
+//!                 Close(listenfd);
+//!                 _exit(exit_status(process_handler(&connfd)));
+//!             }
+//!             Ok(ForkResult::Parent { .. }) => {}
+//!             Err(error) => err_ret(&error.context(cliaddr)), // this client gets no child
+//!         }
+//!         Close(connfd);
+//!     }
+//! }
+//!
+//! fn main() {
+//!     let Err(error) = concurrent_server(); // it never returns Ok
+//!     err_quit(&error);
+//! }
+//! ```
 
 // The wrappers keep the book's capitals: a reader finds each by its name.
 #![allow(non_snake_case)]

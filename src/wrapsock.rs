@@ -94,6 +94,39 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
 /// Some must be set before [`Bind`] (`SO_REUSEADDR`). Many are copied to each socket that
 /// [`Accept`] returns (listen函数).
 ///
+/// # Examples
+///
+/// The end that closes first keeps the connection in TIME_WAIT. Without `SO_REUSEADDR` a server
+/// that is started again then finds its port in use:
+///
+/// ```
+/// # use std::io::BufReader;
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Setsockopt(&listenfd, SO_REUSEADDR, &true)?; // Linux wants it at the old socket too
+/// # Bind(&listenfd, "127.0.0.1:0".parse()?)?;
+/// # Listen(&listenfd, LISTENQ)?;
+/// # let servaddr = Getsockname(&listenfd)?;
+/// # let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Connect(&mut sockfd, servaddr)?;
+/// # let (connfd, _) = Accept(&listenfd)?;
+/// // … Bind, Listen, Accept …
+/// Close(connfd); // the server closes first
+/// # Readline(&mut BufReader::new(&sockfd), &mut Vec::new(), MAXLINE)?; // its FIN
+/// Close(sockfd);
+/// Close(listenfd);
+///
+/// let restart = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// let error = Bind(&restart, servaddr).unwrap_err();
+/// assert!(format!("{error:#}").contains("Address already in use"));
+///
+/// Setsockopt(&restart, SO_REUSEADDR, &true)?;
+/// Bind(&restart, servaddr)?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
 pub fn Setsockopt<O: SetSockOpt + Debug + Copy>(

@@ -29,6 +29,32 @@ use std::{fs, io, mem, ptr, thread};
 /// which nobody would release in the child. So Fork refuses a process with a second thread,
 /// and then needs no `unsafe`: the child may do all that the parent may.
 ///
+/// # Examples
+///
+/// Parent and child both hold the socket. A child that has ended is a zombie until its parent
+/// asks for its status, which [`sig_chld`] does.
+///
+/// ```
+/// use unp::*;
+/// # use nix::sys::{signal::raise, wait::{Id, WaitPidFlag, waitid}};
+/// # use std::{fs, path::Path};
+/// # fn main() -> anyhow::Result<()> {
+/// let ForkResult::Parent { child } = Fork()? else {
+///     _exit(0);
+/// };
+/// # waitid(Id::Pid(child), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?; // its end
+///
+/// // Without Signal(SIGCHLD, sig_chld) the child stays a zombie.
+/// let stat = fs::read_to_string(format!("/proc/{child}/stat"))?;
+/// assert!(stat.contains(") Z "));
+///
+/// Signal(SIGCHLD, sig_chld)?;
+/// # raise(SIGCHLD)?; // what the kernel does at a child's end
+/// assert!(!Path::new(&format!("/proc/{child}")).exists());
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// `fork error: …`: too many processes (`EAGAIN`), no memory (`ENOMEM`), more than one thread
 /// (`EDEADLK`).
@@ -122,6 +148,75 @@ fn sockets_held() -> String {
 /// once.
 ///
 /// Linux frees the descriptor even when close fails; the error is printed.
+///
+/// # Examples
+///
+/// Without the parent's `Close(connfd)` the client gets no FIN, and each client costs the parent
+/// a descriptor:
+///
+/// ```
+/// # use nix::{errno::Errno, sys::socket::{MsgFlags, recv}, sys::wait::wait};
+/// # use std::os::fd::{AsFd, AsRawFd};
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// # let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Bind(&listenfd, "127.0.0.1:0".parse()?)?;
+/// # Listen(&listenfd, LISTENQ)?;
+/// # let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Connect(&mut sockfd, Getsockname(&listenfd)?)?;
+/// # let read_now = || recv(sockfd.as_fd().as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
+/// let (connfd, _) = Accept(&listenfd)?;
+/// if let ForkResult::Child = Fork()? {
+///     Close(listenfd);
+///     _exit(0); // the exit closes the child's connfd
+/// }
+/// # wait()?;
+/// assert_eq!(read_now(), Err(Errno::EAGAIN)); // the child has ended, and no FIN has come
+///
+/// # let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Connect(&mut sockfd, Getsockname(&listenfd)?)?;
+/// let (next, _) = Accept(&listenfd)?;
+/// assert!(next.as_fd().as_raw_fd() > connfd.as_fd().as_raw_fd()); // the old one is in use
+///
+/// Close(connfd);
+/// assert_eq!(read_now(), Ok(0)); // the FIN
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Without the child's `Close(listenfd)` the port stays taken after the parent's end, as long as
+/// the child lives:
+///
+/// ```
+/// # use nix::sys::wait::wait;
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// # let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Setsockopt(&listenfd, SO_REUSEADDR, &true)?;
+/// # Bind(&listenfd, "127.0.0.1:0".parse()?)?;
+/// # Listen(&listenfd, LISTENQ)?;
+/// # let servaddr = Getsockname(&listenfd)?;
+/// # let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Connect(&mut sockfd, servaddr)?;
+/// let (connfd, _) = Accept(&listenfd)?;
+/// if let ForkResult::Child = Fork()? {
+///     # Close(sockfd);
+///     _exit(exit_status(str_echo(&connfd, echo_buf())));
+/// }
+/// Close(connfd);
+/// Close(listenfd); // as at the parent's end
+///
+/// let restart = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Setsockopt(&restart, SO_REUSEADDR, &true)?;
+/// let error = Bind(&restart, servaddr).unwrap_err();
+/// assert!(format!("{error:#}").contains("Address already in use"));
+///
+/// Close(sockfd); // the client leaves, so the child ends
+/// # wait()?;
+/// Bind(&restart, servaddr)?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn Close(sockfd: Sockfd) {
     let (number, before) = (sockfd.socket.as_raw_fd(), trace::before(&sockfd));
     let closed = unistd::close(OwnedFd::from(sockfd.socket)).map_err(io::Error::from);
