@@ -26,7 +26,7 @@ fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
         (TCPSERV, &["--max-clients=-1"]),
         (TCPSERV, &["--idle-timeout", "0"]),
         (TCPSERV, &["--idle-timeout", "x"]),
-        (TCPSERV, &["--idle-timeout", "2147484"]),
+        (TCPSERV, &["--idle-timeout", "4294967296"]),
     ] {
         let output = call(program, args);
         assert_eq!(output.code, Some(2), "{args:?}");
@@ -36,14 +36,10 @@ fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
 }
 
 #[test]
-fn listenq_in_the_environment_must_be_a_number() {
-    let output = run(Command::new(TCPSERV).env("LISTENQ", "x").args(["-p", "0"]));
-    assert_eq!(output.code, Some(2));
-    let said = output.stderr;
-    assert!(
-        said.contains("invalid value 'x' for '--backlog <N>'"),
-        "{said}"
-    );
+fn a_listenq_in_the_environment_that_is_no_number_is_refused() {
+    let ended = run(Command::new(TCPSERV).env("LISTENQ", "x").args(["-p", "0"]));
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("LISTENQ"), "{}", ended.stderr);
 }
 
 #[test]
