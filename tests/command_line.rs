@@ -36,11 +36,10 @@ fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
 }
 
 #[test]
-fn listenq_in_the_environment_must_be_a_number() {
-    let output = run(Command::new(TCPSERV).env("LISTENQ", "x").args(["-p", "0"]));
-    assert_eq!(output.code, Some(2));
-    let said = output.stderr;
-    assert!(said.starts_with("error: LISTENQ=x: not a number"), "{said}");
+fn a_listenq_in_the_environment_that_is_no_number_is_refused() {
+    let ended = run(Command::new(TCPSERV).env("LISTENQ", "x").args(["-p", "0"]));
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("LISTENQ"), "{}", ended.stderr);
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn d1_the_four_tuple_identifies_each_connection_at_the_one_local_port() {
 
     let port = server.addr.port();
     assert_eq!(listening(port).len(), 1);
-    let at_server = connections()
+    let at_server = connections(port)
         .into_iter()
         .filter(|row| row.local == server.addr);
     let remotes: HashSet<_> = at_server
