@@ -1,6 +1,6 @@
 //! The kernel's table of TCP connections: /proc/net/tcp and tcp6.
 
-use super::{sockets, wait_until};
+use super::{sockets, wait_until, wait_while_alive};
 use nix::unistd::Pid;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -138,4 +138,13 @@ pub fn listening(port: u16) -> Vec<Connection> {
 /// How many complete connections wait for accept on a port.
 pub fn queued(port: u16) -> u64 {
     listening(port)[0].rx_queue
+}
+
+/// The address at which a process listens, once it does.
+pub fn listening_address(pid: Pid) -> SocketAddr {
+    wait_while_alive(pid, "the server to listen", || {
+        let inodes = sockets(pid);
+        let its = |row: &Connection| row.state == "LISTEN" && inodes.contains(&row.inode);
+        rows(" 0A ").into_iter().find(its).map(|row| row.local)
+    })
 }
