@@ -303,8 +303,10 @@ extern "C" fn reap(_: c_int) {
     Errno::set_raw(errno);
 }
 
-/// Whether this process has as many children as it may, or more. [`sig_chld`] must be
-/// installed.
+/// Whether this process has as many children as it may, or more.
+///
+/// [`Fork`] counts them, and [`sig_chld`], which must be installed, takes away each one that has
+/// ended. A child that did not come from Fork is taken away too.
 #[must_use]
 pub fn is_full(max_children: usize) -> bool {
     // A child that ends before Fork has counted it makes this -1 for a moment.
