@@ -690,7 +690,7 @@ pub const STATES: [&str; 13] = [
 
 pub fn connections() -> Vec<Connection> {
     let mut rows = Vec::new();
-    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+    for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
         // A kernel without IPv6 has no second file.
         let table = fs::read_to_string(file).unwrap_or_default();
         rows.extend(table.lines().skip(1).map(row));
