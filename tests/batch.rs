@@ -13,14 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 fn batch(server: SocketAddr) -> Client {
-    Client::start_with(&["--batch"], server)
+    Client::start(server, &["--batch"])
 }
 
 #[test]
 fn a_million_lines_come_back_whole_and_in_order() {
     let server = Server::start(&[]);
     let input: String = (0..1_000_000).map(|n| format!("line {n}\n")).collect();
-    let ended = feed_to(batch(server.addr), input.as_bytes());
+    let ended = batch(server.addr).feed(input.as_bytes());
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout == input.as_bytes());
 }
@@ -84,7 +84,7 @@ proptest! {
 
 #[test]
 fn the_next_is_sent_while_the_echo_of_the_last_is_not_there() {
-    let (mut client, mut connfd) = with_own_server(&["--batch"]);
+    let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
     client.type_in(b"one\n");
     let mut line = [0; 4];
     connfd.read_exact(&mut line).unwrap();
@@ -133,27 +133,27 @@ fn a_server_that_ends_is_reported_at_once_though_the_input_is_silent() {
 
     let ended = client.wait(); // its input is open
     assert!(start.elapsed() < Duration::from_secs(10));
-    ended.misses_its_server();
+    ended.terminated_prematurely();
 }
 
 #[test]
 fn so_is_one_that_sends_back_less_than_it_got() {
-    let (mut client, mut connfd) = with_own_server(&["--batch"]);
+    let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
     client.type_in(b"hello\n");
     client.end_input();
     assert_eq!(rest(&mut connfd), b"hello\n");
     connfd.write_all(b"hell").unwrap();
     drop(connfd);
     let ended = client.wait();
-    ended.misses_its_server();
+    ended.terminated_prematurely();
     assert_eq!(ended.stdout, b"hell");
 }
 
 #[test]
 fn and_one_that_ends_while_it_is_sent_to() {
-    let (client, connfd) = with_own_server(&["--batch"]);
+    let (client, connfd) = Client::with_own_server(&["--batch"]);
     connfd.shutdown(Shutdown::Write).unwrap();
-    let ended = feed_to(client, &vec![b'x'; 1 << 24]);
-    ended.misses_its_server();
+    let ended = client.feed(&vec![b'x'; 1 << 24]);
+    ended.terminated_prematurely();
     drop(connfd);
 }

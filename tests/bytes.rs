@@ -7,9 +7,9 @@ use common::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::net::{Shutdown, TcpListener};
+use std::process::Stdio;
 use std::thread;
 use unp::MAXLINE;
 
@@ -21,7 +21,7 @@ fn comes_back(server: &Server, input: &[u8]) {
 }
 
 fn comes_back_with(args: &[&str], server: &Server, input: &[u8]) {
-    let ended = feed_to(Client::start_with(args, server.addr), input);
+    let ended = Client::start(server.addr, args).feed(input);
     let what = String::from_utf8_lossy(&input[..input.len().min(100)]);
     assert_eq!(
         (ended.code, ended.stderr.as_str()),
@@ -84,14 +84,14 @@ fn lines_around_and_beyond_maxline_come_back() {
 #[test]
 fn a_line_longer_than_maxline_travels_in_pieces_of_maxline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut client = Client::start(listener.local_addr().unwrap());
+    let mut client = Client::start(listener.local_addr().unwrap(), &[]);
     let mut connfd = with_deadline(listener.accept().unwrap().0);
     client.type_in(&[b'x'; MAXLINE + 10]);
     client.type_in(b"\n");
 
     let mut piece = [0; MAXLINE];
     connfd.read_exact(&mut piece).unwrap();
-    wait_polling(client.pid());
+    wait_asleep(client.pid());
     assert!(silent(&connfd), "the rest waits for the echo");
     connfd.write_all(&piece).unwrap();
     connfd.read_exact(&mut piece[..11]).unwrap();
@@ -101,24 +101,11 @@ fn a_line_longer_than_maxline_travels_in_pieces_of_maxline() {
 #[test]
 fn into_a_file_the_same_bytes_in_large_pieces() {
     let server = Server::start(&[]);
-    let name = format!(
-        "{}/echo-{}",
-        env!("CARGO_TARGET_TMPDIR"),
-        std::process::id()
-    );
-    let mut file = File::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&name)
-        .unwrap();
-    fs::remove_file(&name).unwrap(); // open, it lives on
+    let mut file = memory_file();
     let input: String = (0..3000).map(|n| format!("line {n}\n")).collect();
 
-    let mut client = Client::spawn(
-        tcpcli(server.addr).stdout(file.try_clone().unwrap()),
-        server.addr,
-    );
+    let stdout = file.try_clone().unwrap();
+    let mut client = Client::spawn(&mut tcpcli(server.addr), Stdio::piped(), stdout);
     client.type_in(input.as_bytes());
     wait_until("all to be flushed before it sleeps", || {
         file.metadata().unwrap().len() == input.len() as u64
@@ -158,7 +145,7 @@ proptest! {
         sizes in vec(1..6000usize, 1..8),
     ) {
         let server = Server::start(&[]);
-        let mut client = Client::start(server.addr);
+        let mut client = Client::start(server.addr, &[]);
         let mut rest = &input[..];
         for size in sizes.iter().cycle() {
             if rest.is_empty() {

@@ -51,16 +51,16 @@ fn c2_without_a_bind_the_kernel_picks_the_source_address_and_an_ephemeral_port()
 #[test]
 fn c3_connect_returns_when_the_handshake_is_done_both_ends_established() {
     let server = Server::start(&[]);
-    let client = Client::start(server.addr);
+    let client = Client::start(server.addr, &[]);
     wait_reading_input(client.pid()); // so connect has returned
-    let row = client.connection().unwrap();
+    let row = connection_of(client.pid()).unwrap();
     assert_eq!(row.state, "ESTABLISHED");
     wait_state(server.addr, row.local, "ESTABLISHED");
 }
 
 #[test]
 fn c4_the_client_sleeps_until_a_line_is_typed_and_sends_nothing_before() {
-    let (mut client, connfd) = with_own_server(&[]);
+    let (mut client, connfd) = Client::with_own_server(&[]);
 
     wait_reading_input(client.pid());
     assert!(silent(&connfd));
@@ -83,11 +83,11 @@ fn c5_stop_and_wait_a_line_is_sent_when_the_echo_of_the_last_is_there() {
     wait_reading_socket(child);
     wait_reading_input(client.pid());
     let (reads, writes) = (io(child, "syscr"), io(client.pid(), "syscw"));
-    let still = hold(child);
+    let still = stop(child);
 
     client.type_in(b"the first\nthe second\n");
 
-    wait_polling(client.pid()); // for the echo
+    wait_asleep(client.pid()); // for the echo
     assert_eq!(io(client.pid(), "syscw"), writes + 1);
     assert_eq!(connection(server.addr, addr).unwrap().rx_queue, 10);
 
@@ -102,14 +102,12 @@ fn c5_stop_and_wait_a_line_is_sent_when_the_echo_of_the_last_is_there() {
 fn c6_syn_sent_while_the_servers_queue_takes_no_more_connections() {
     let server = Server::start(&["--backlog", "1"]);
     wait_accepting(server.pid());
-    let still = hold(server.pid());
+    let still = stop(server.pid());
     let _first = [connect(server.addr), connect(server.addr)]; // N + 1
 
-    let mut client = Client::start(server.addr);
+    let mut client = Client::start(server.addr, &[]);
     wait_until("SYN_SENT", || {
-        client
-            .connection()
-            .is_some_and(|row| row.state == "SYN_SENT")
+        connection_of(client.pid()).is_some_and(|row| row.state == "SYN_SENT")
     });
 
     drop(still);
@@ -130,7 +128,7 @@ fn c7_a_server_that_ends_early_is_reported() {
     client.type_in(b"anybody?\n");
 
     let ended = client.wait();
-    ended.misses_its_server();
+    ended.terminated_prematurely();
     assert!(ended.stdout.is_empty());
 }
 
@@ -144,12 +142,12 @@ fn so_it_is_to_a_last_piece_without_a_newline() {
     client.type_in(b"anybody?");
 
     let ended = client.finish();
-    ended.misses_its_server();
+    ended.terminated_prematurely();
 }
 
 #[test]
 fn an_answer_that_is_longer_than_the_line_is_printed_whole() {
-    let (mut client, mut connfd) = with_own_server(&[]);
+    let (mut client, mut connfd) = Client::with_own_server(&[]);
     for answer in [&b"not an echo\n"[..], b"and the next one is not, either\n"] {
         client.type_in(b"x\n");
         connfd.read_exact(&mut [0; 2]).unwrap();
@@ -162,40 +160,39 @@ fn an_answer_that_is_longer_than_the_line_is_printed_whole() {
 fn a_non_blocking_standard_input_is_waited_for() {
     let server = Server::start(&[]);
     for args in BOTH {
-        let (input, mut keyboard) = std::io::pipe().unwrap();
+        let (input, mut keyboard) = pipe();
         fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         let mut command = tcpcli(server.addr);
-        command.args(args).stdin(input).stdout(Stdio::piped());
-        let mut client = Client::spawn_fed(&mut command, server.addr);
+        let mut client = Client::spawn(command.args(args), input, Stdio::piped());
         client.addr();
         for _ in 0..2 {
             if args.is_empty() {
-                wait_polling(client.pid()); // with --batch, another thread does
+                wait_asleep(client.pid()); // with --batch, another thread does
             }
             keyboard.write_all(b"hello\n").unwrap();
             assert_eq!(client.printed(6), b"hello\n");
         }
-        drop((keyboard, command));
+        drop(keyboard);
         assert_eq!(client.wait().code, Some(0), "{args:?}");
     }
 }
 
 #[test]
 fn an_echo_that_ends_in_mid_line_is_printed_and_reported() {
-    let (mut client, mut connfd) = with_own_server(&[]);
+    let (mut client, mut connfd) = Client::with_own_server(&[]);
     client.type_in(b"hello\n");
     connfd.read_exact(&mut [0; 6]).unwrap();
     connfd.write_all(b"hel").unwrap();
     drop(connfd);
 
     let ended = client.finish();
-    ended.misses_its_server();
+    ended.terminated_prematurely();
     assert_eq!(ended.stdout, b"hel");
 }
 
 #[test]
 fn so_is_a_last_piece_without_a_newline_that_does_not_come_back_whole() {
-    let (mut client, mut connfd) = with_own_server(&[]);
+    let (mut client, mut connfd) = Client::with_own_server(&[]);
     client.type_in(b"hello");
     client.end_input();
     assert_eq!(rest(&mut connfd), b"hello");
@@ -203,13 +200,13 @@ fn so_is_a_last_piece_without_a_newline_that_does_not_come_back_whole() {
     drop(connfd);
 
     let ended = client.wait();
-    ended.misses_its_server();
+    ended.terminated_prematurely();
     assert_eq!(ended.stdout, b"hell");
 }
 
 #[test]
 fn a_last_piece_is_whole_when_as_many_bytes_have_come_though_no_fin() {
-    let (mut client, mut connfd) = with_own_server(&[]);
+    let (mut client, mut connfd) = Client::with_own_server(&[]);
     client.type_in(b"hello");
     client.end_input();
     assert_eq!(
@@ -227,7 +224,7 @@ fn a_last_piece_is_whole_when_as_many_bytes_have_come_though_no_fin() {
 #[test]
 fn a_reset_is_called_by_its_name() {
     for args in BOTH {
-        let (mut client, mut connfd) = with_own_server(args);
+        let (mut client, mut connfd) = Client::with_own_server(args);
         let server = connfd.local_addr().unwrap();
         client.type_in(b"one\n");
         connfd.read_exact(&mut [0; 4]).unwrap();
@@ -254,7 +251,7 @@ fn a_reset_is_called_by_its_name() {
 fn a_closed_standard_output_ends_it_quietly() {
     let server = Server::start(&[]);
     for args in BOTH {
-        let mut client = Client::start_with(args, server.addr);
+        let mut client = Client::start(server.addr, args);
         client.type_in(b"the line that head -1 wants\n");
         client.printed(28);
         client.close_stdout();
@@ -278,7 +275,7 @@ fn a_full_disk_is_said() {
             .open("/dev/full")
             .unwrap();
         let mut command = tcpcli(server.addr);
-        let mut client = Client::spawn(command.args(args).stdout(full), server.addr);
+        let mut client = Client::spawn(command.args(args), Stdio::piped(), full);
         client.type_in(b"hello\n");
 
         let ended = client.wait();
@@ -293,7 +290,8 @@ fn an_input_that_cannot_be_read_is_said() {
     let server = Server::start(&[]);
     for args in BOTH {
         let directory = fs::File::open("/").unwrap();
-        let ended = run_with(directory, tcpcli(server.addr).args(args));
+        let mut command = tcpcli(server.addr);
+        let ended = Client::spawn(command.args(args), directory, Stdio::piped()).wait();
         assert_eq!(ended.code, Some(1));
         let why = "standard input: Is a directory (os error 21)";
         assert_eq!(ended.stderr, format!("tcpcli: fgets error: {why}\n"));
@@ -302,7 +300,7 @@ fn an_input_that_cannot_be_read_is_said() {
 
 #[test]
 fn nothing_is_held_back_while_a_slow_server_thinks() {
-    let (mut client, mut connfd) = with_own_server(&[]);
+    let (mut client, mut connfd) = Client::with_own_server(&[]);
     client.type_in(b"one\ntwo\n");
     connfd.read_exact(&mut [0; 4]).unwrap();
     connfd.write_all(b"one\n").unwrap();
@@ -324,12 +322,12 @@ fn stopped_and_continued_it_goes_on_where_it_was() {
     client.type_in(b"before\n");
     assert_eq!(client.printed(7), b"before\n");
     for asleep_in_the_echo in [false, true] {
-        let still_child = asleep_in_the_echo.then(|| hold(child));
+        let still_child = asleep_in_the_echo.then(|| stop(child));
         if asleep_in_the_echo {
             client.type_in(b"after\n");
-            wait_polling(client.pid());
+            wait_asleep(client.pid());
         }
-        let still = hold(client.pid());
+        let still = stop(client.pid());
         drop(still);
         drop(still_child);
         if !asleep_in_the_echo {

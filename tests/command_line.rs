@@ -74,7 +74,7 @@ fn the_client_takes_an_ipv6_address() {
     if !fs::exists("/proc/net/if_inet6").unwrap() {
         return; // a kernel without IPv6
     }
-    let server = Server::spawn(Command::new(TCPSERV).args(["-p", "0", "-b", "::1"]));
-    let ended = feed(server.addr, b"hello\n");
+    let server = Server::spawn(&mut tcpserv("::1", 0));
+    let ended = Client::start(server.addr, &[]).feed(b"hello\n");
     assert_eq!((ended.code, ended.stdout), (Some(0), b"hello\n".to_vec()));
 }

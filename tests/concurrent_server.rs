@@ -14,7 +14,7 @@ use std::process::Command;
 /// That a tcpcli gets its echo through this address of the server's.
 fn is_reached(server: &Server, ip: &str) {
     let addr = SocketAddr::new(ip.parse().unwrap(), server.addr.port());
-    let ended = feed(addr, b"hello\n");
+    let ended = Client::start(addr, &[]).feed(b"hello\n");
     assert_eq!(
         (ended.code, ended.stdout),
         (Some(0), b"hello\n".to_vec()),
@@ -37,7 +37,7 @@ fn s1_the_ipv6_wildcard_serves_both_families() {
     if !fs::exists("/proc/net/if_inet6").unwrap() {
         return; // a kernel without IPv6
     }
-    let server = Server::spawn(Command::new(TCPSERV).args(["-p", "0", "-b", "::"]));
+    let server = Server::spawn(&mut tcpserv("::", 0));
     for ip in ["::1", "127.0.0.1"] {
         is_reached(&server, ip);
     }
@@ -91,7 +91,7 @@ fn s6_one_child_a_client_and_none_waits_for_another() {
     assert_eq!(children.len(), 4);
 
     let (first, child) = &mut clients[0];
-    let still = hold(*child);
+    let still = stop(*child);
     first.write_all(b"later\n").unwrap();
     for (stream, _) in clients[1..].iter_mut().rev() {
         assert_eq!(echo(stream, b"at once\n"), b"at once\n");
@@ -195,7 +195,7 @@ fn children_that_end_at_once_are_all_reaped_with_nobody_else_coming() {
     let clients: Vec<_> = (0..300).map(|_| connect(server.addr)).collect();
     wait_until("300 children", || server.children().len() == 300);
 
-    let still = hold(server.pid()); // the signals become one
+    let still = stop(server.pid()); // the signals become one
     drop(clients);
     wait_until("300 zombies", || {
         server
@@ -214,7 +214,7 @@ fn a_child_is_reaped_though_the_one_signal_tells_of_somebody_else() {
     let server = Server::start(&[]);
     let (stream, child) = server.client();
 
-    let still = hold(server.pid()); // the signals become one, and it is the first
+    let still = stop(server.pid()); // the signals become one, and it is the first
     signal(server.pid(), Signal::SIGCHLD);
     drop(stream);
     wait_until("a zombie", || process_state(child) == Some('Z'));
@@ -265,7 +265,10 @@ fn a_child_signal_that_was_blocked_at_its_start_still_arrives() {
 #[test]
 fn it_prints_nothing_on_standard_output() {
     let mut server = Server::start(&[]);
-    assert_eq!(feed(server.addr, b"hello\n").stdout, b"hello\n");
+    assert_eq!(
+        Client::start(server.addr, &[]).feed(b"hello\n").stdout,
+        b"hello\n"
+    );
     server.end(Signal::SIGTERM);
     assert_eq!(server.printed(), b"");
 }

@@ -26,7 +26,7 @@ fn all_is_well(server: &mut Server, others: &mut [TcpStream]) {
         echo(&mut connect(server.addr), b"just come\n"),
         b"just come\n"
     );
-    assert!(server.lives());
+    assert!(server.is_alive());
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_reset_in_mid_line() {
     let client = stream.local_addr().unwrap();
     assert_eq!(echo(&mut stream, b"half a li"), b"half a li");
     wait_reading_socket(child);
-    let still = hold(server.pid()); // nobody reaps the child before we have looked
+    let still = stop(server.pid()); // nobody reaps the child before we have looked
 
     SockRef::from(&stream)
         .set_linger(Some(Duration::ZERO))
@@ -80,7 +80,7 @@ fn a_client_that_resets_while_its_echo_is_written() {
 fn a_client_that_resets_before_it_is_accepted() {
     let mut server = Server::start(&[]);
     wait_accepting(server.pid());
-    let still = hold(server.pid());
+    let still = stop(server.pid());
     let stream = connect(server.addr);
     let client = stream.local_addr().unwrap();
     SockRef::from(&stream)
@@ -131,7 +131,7 @@ fn a_child_that_is_killed() {
             "tcpserv: child {child} was killed by signal {name}"
         ));
         client.type_in(b"hello?\n");
-        client.wait().misses_its_server();
+        client.wait().terminated_prematurely();
     }
     all_is_well(&mut server, &mut others);
     assert_eq!(server.said().len(), 2);
@@ -236,7 +236,7 @@ fn fork_refused() {
     // Of its user's processes none more.
     limit_processes(user, server.pid(), Some(0));
 
-    let ended = feed(server.addr, b"hello?\n");
+    let ended = Client::start(server.addr, &[]).feed(b"hello?\n");
     assert_eq!(
         ended.code,
         Some(1),
@@ -323,9 +323,9 @@ fn no_descriptor_left() {
     );
     assert_eq!(echo(&mut others[0], b"hello\n"), b"hello\n");
     // It tries again and again, and between two tries it sleeps.
-    let switches = status(server.pid(), "voluntary_ctxt_switches");
+    let switches = figure(server.pid(), "status", "voluntary_ctxt_switches");
     wait_until("some tries", || {
-        status(server.pid(), "voluntary_ctxt_switches") > switches + 5
+        figure(server.pid(), "status", "voluntary_ctxt_switches") > switches + 5
     });
     assert!(silent(&waiting[0]) && silent(&waiting[1]));
     let (used, elapsed) = (cpu_time(server.pid()) - used, start.elapsed());
@@ -343,17 +343,17 @@ fn no_descriptor_left() {
 fn the_listening_queue_overflows() {
     let mut server = Server::start(&["--backlog", "2"]);
     wait_accepting(server.pid());
-    let still = hold(server.pid());
+    let still = stop(server.pid());
     // One after the other: of two at once, both may find the last place free.
     let clients: Vec<_> = (0..8)
         .map(|n| {
-            let mut client = Client::start(server.addr);
+            let mut client = Client::start(server.addr, &[]);
             client.type_in(format!("client {n}\n").as_bytes());
             let state = if n < 3 { "ESTABLISHED" } else { "SYN_SENT" };
             wait_until(format_args!("client {n} to be in {state}"), || {
                 let in_queue = listening(server.addr.port())[0].rx_queue;
                 in_queue == 3.min(n + 1)
-                    && client.connection().is_some_and(|row| row.state == state)
+                    && connection_of(client.pid()).is_some_and(|row| row.state == state)
             });
             client
         })
@@ -370,14 +370,14 @@ fn the_listening_queue_overflows() {
 
 #[test]
 fn the_parent_is_killed_and_the_children_serve_on() {
-    let mut server = Server::start(&[]);
+    let server = Server::start(&[]);
     let (mut stream, child) = server.client();
-    let port = server.addr.port().to_string();
+    let _port = server.addr.port().to_string();
 
-    assert_eq!(server.end(Signal::SIGTERM).code(), None);
+    server.end(Signal::SIGTERM);
 
     assert_eq!(echo(&mut stream, b"orphaned\n"), b"orphaned\n");
-    let again = || Server::spawn(Command::new(TCPSERV).args(["-b", "127.0.0.1", "-p", &port]));
+    let again = || Server::spawn(&mut tcpserv("127.0.0.1", server.addr.port()));
     let mut again = again();
     assert_eq!(again.addr, server.addr);
     all_is_well(&mut again, &mut []);
@@ -391,7 +391,7 @@ fn the_parent_is_killed_and_the_children_serve_on() {
 
 #[test]
 fn a_second_server_on_the_same_port_is_refused() {
-    let mut server = Server::start(&[]);
+    let server = Server::start(&[]);
     let port = server.addr.port().to_string();
     let output = run(Command::new(TCPSERV).args(["-b", "127.0.0.1", "-p", &port]));
     assert_eq!(output.code, Some(1));
@@ -401,12 +401,12 @@ fn a_second_server_on_the_same_port_is_refused() {
         said,
         format!("tcpserv: bind error: 127.0.0.1:{port}: {why}\n")
     );
-    assert!(server.lives());
+    assert!(server.is_alive());
 }
 
 #[test]
 fn ctrl_c_at_the_terminal_ends_the_whole_group() {
-    let mut terminal = Terminal::run(Command::new(TCPSERV).args(["-p", "0", "-b", "127.0.0.1"]));
+    let mut terminal = Terminal::run(&mut tcpserv("127.0.0.1", 0), None);
     let addr: SocketAddr = wait_for("the server to listen", || {
         let screen = terminal.screen();
         let addr = screen
@@ -423,7 +423,7 @@ fn ctrl_c_at_the_terminal_ends_the_whole_group() {
 
     terminal.keys(b"\x03");
 
-    assert_eq!(terminal.ended().code(), None, "a signal");
+    assert_eq!(terminal.wait().code(), None, "a signal");
     for child in family {
         wait_until("the children to end", || {
             matches!(process_state(child), None | Some('Z'))
@@ -432,7 +432,7 @@ fn ctrl_c_at_the_terminal_ends_the_whole_group() {
     for stream in &mut streams {
         assert_eq!(rest(stream), b"");
     }
-    terminal.shows(&format!("tcpserv: listening on {addr}\r\n^C"));
+    terminal.wait_shows(&format!("tcpserv: listening on {addr}\r\n^C"));
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn parent_and_child_stopped_and_continued() {
     for _ in 0..3 {
         wait_accepting(server.pid());
         wait_reading_socket(child);
-        let still = (hold(server.pid()), hold(child));
+        let still = (stop(server.pid()), stop(child));
         stream.write_all(b"hello\n").unwrap();
         let mut newcomer = connect(server.addr);
         newcomer.write_all(b"hello\n").unwrap();

@@ -69,12 +69,15 @@ fn at_the_limit_the_server_sleeps() {
     wait_until("the server to sleep", || {
         process_state(server.pid()) == Some('S')
     });
-    let woken = status(server.pid(), "voluntary_ctxt_switches");
+    let woken = figure(server.pid(), "status", "voluntary_ctxt_switches");
     let used = cpu_time(server.pid());
     for _ in 0..20 {
         // What a poll would be seen by: it would have run, or slept anew.
         thread::sleep(Duration::from_millis(20));
-        assert_eq!(status(server.pid(), "voluntary_ctxt_switches"), woken);
+        assert_eq!(
+            figure(server.pid(), "status", "voluntary_ctxt_switches"),
+            woken
+        );
     }
     assert_eq!(cpu_time(server.pid()), used);
 }
@@ -119,7 +122,7 @@ fn a_client_from_which_nothing_comes_is_let_go() {
     assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
     let start = Instant::now();
     let child = server.children()[0];
-    let still = hold(server.pid());
+    let still = stop(server.pid());
 
     assert_eq!(rest(&mut stream), b"");
     assert!(start.elapsed() >= Duration::from_secs(1));

@@ -11,7 +11,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
-use unp::{AF_INET, Accept, Bind, Getsockname, Listen, SOCK_STREAM, Socket, Sockfd};
+use unp::{AF_INET, Accept, Bind, Getsockname, Listen, SOCK_STREAM, Setsockopt, Socket, Sockfd};
 
 fn bound() -> (Sockfd, SocketAddr) {
     let listenfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
@@ -21,16 +21,16 @@ fn bound() -> (Sockfd, SocketAddr) {
 }
 
 /// A tcpserv whose parent is held still, so that it accepts nobody.
-fn not_accepting(args: &[&str]) -> (Server, Hold) {
+fn not_accepting(args: &[&str]) -> (Server, Stopped) {
     let server = Server::start(args);
     wait_accepting(server.pid());
-    let still = hold(server.pid());
+    let still = stop(server.pid());
     (server, still)
 }
 
 #[test]
 fn s3_the_socket_is_in_listen_as_long_as_the_server_lives() {
-    let mut server = Server::start(&[]);
+    let server = Server::start(&[]);
     let port = server.addr.port();
     assert_eq!(listening(port).len(), 1);
     drop(server.client());
@@ -123,7 +123,7 @@ fn s13_the_backlog_is_listenq_from_the_environment_unless_an_option_is_given() {
             .args(["-b", "127.0.0.1", "-p", "0"]);
         let server = Server::spawn(command.args(args));
         wait_accepting(server.pid());
-        let still = hold(server.pid());
+        let still = stop(server.pid());
         (server, still)
     };
     let (by_environment, _still) = server(&[]);
@@ -177,21 +177,24 @@ fn s15_a_socket_that_is_bound_only_refuses_connections() {
 
 #[test]
 fn s16_the_connected_socket_takes_its_options_from_the_listening_one() {
-    let server = Server::start(&[]);
-    let (stream, child) = server.client();
-    let client = stream.local_addr().unwrap();
-    let listenfd = listening(server.addr.port())[0].inode;
-    let row = connection(server.addr, client).unwrap();
+    let (listenfd, servaddr) = bound();
+    Setsockopt(&listenfd, sockopt::KeepAlive, &true).unwrap();
+    Setsockopt(&listenfd, sockopt::TcpNoDelay, &true).unwrap();
+    Listen(&listenfd, 1).unwrap();
+    let _client = connect(servaddr);
 
-    let listenfd = borrow_socket(server.pid(), listenfd);
-    let connfd = borrow_socket(child, row.inode);
-    for socket in [&listenfd, &connfd] {
-        assert!(getsockopt(socket, sockopt::ReuseAddr).unwrap());
-        assert!(getsockopt(socket, sockopt::KeepAlive).unwrap());
-        assert!(getsockopt(socket, sockopt::TcpNoDelay).unwrap());
-    }
-    // The kernel lets the keep-alive timer of the connection run.
-    assert_eq!(row.timer, 2);
+    let (connfd, _) = Accept(&listenfd).unwrap();
+
+    assert!(getsockopt(&connfd, sockopt::KeepAlive).unwrap());
+    assert!(getsockopt(&connfd, sockopt::TcpNoDelay).unwrap());
+}
+
+#[test]
+fn s16_the_keep_alive_timer_runs_for_each_connection_of_tcpserv() {
+    let server = Server::start(&[]);
+    let (stream, _) = server.client();
+    let row = connection(server.addr, stream.local_addr().unwrap()).unwrap();
+    assert_eq!(row.timer, 2, "the keep-alive timer");
     assert!(row.expires > Duration::ZERO);
 }
 

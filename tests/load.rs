@@ -59,7 +59,7 @@ fn holds(server: &Server) -> Holds {
     });
     wait_accepting(server.pid());
     Holds {
-        memory_kb: status(server.pid(), "VmRSS"),
+        memory_kb: figure(server.pid(), "status", "VmRSS"),
         descriptors: descriptors(server.pid()),
     }
 }
@@ -159,7 +159,7 @@ impl Random {
 #[ignore = "heavy"]
 fn random_bytes_for_a_minute_with_some_dying_at_random() {
     const CLIENTS: u64 = 24;
-    let mut server = server(&[]);
+    let server = server(&[]);
     let end = Instant::now() + Duration::from_secs(60);
     let [survived, died] = [AtomicU64::new(0), AtomicU64::new(0)];
     thread::scope(|scope| {
@@ -184,7 +184,7 @@ fn random_bytes_for_a_minute_with_some_dying_at_random() {
     println!("{survived} survived, {died} died");
     assert!(survived > CLIENTS && died > CLIENTS);
     holds(&server);
-    assert!(server.lives());
+    assert!(server.is_alive());
     let only_of_the_dead = |line: &String| line.contains("error: 127.0.0.");
     assert!(
         server.said().iter().all(only_of_the_dead),

@@ -65,7 +65,7 @@ fn traced_server() -> Server {
 }
 
 fn traced_client(server: &Server) -> Client {
-    Client::start_with(&["--trace"], server.addr)
+    Client::start(server.addr, &["--trace"])
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn the_column_tells_the_truth_while_the_child_is_held_still() {
     let mut client = traced_client(&server);
     let child = server.child_for(client.addr());
     wait_reading_socket(child);
-    let still = hold(child);
+    let still = stop(child);
 
     let start = Instant::now();
     let ended = client.finish();
@@ -217,7 +217,7 @@ fn the_column_tells_the_truth_while_the_child_is_held_still() {
 fn it_tells_how_many_wait_in_the_queue_and_that_the_server_has_gone() {
     let server = traced_server();
     wait_accepting(server.pid());
-    let still = hold(server.pid());
+    let still = stop(server.pid());
     let mut client = traced_client(&server);
     let cliaddr = client.addr();
     let _others = [connect(server.addr), connect(server.addr)];
@@ -267,7 +267,7 @@ fn a_half_close_is_seen_in_the_column() {
     let addr = client.addr();
     let child = server.child_for(addr);
     wait_reading_socket(child);
-    let still = hold(child);
+    let still = stop(child);
     client.type_in(b"last");
     client.end_input();
     wait_state(addr, server.addr, "FIN_WAIT_2");
@@ -314,7 +314,7 @@ fn lines_of_parent_and_children_never_mix() {
         std::thread::spawn(move || {
             for _ in 0..25 {
                 assert_eq!(
-                    feed(addr, b"one\ntwo\nthree\n").stdout,
+                    Client::start(addr, &[]).feed(b"one\ntwo\nthree\n").stdout,
                     b"one\ntwo\nthree\n"
                 );
             }

@@ -40,7 +40,7 @@ fn n3_the_exit_sends_a_fin_server_close_wait_client_fin_wait_2() {
     let (mut client, child) = server.tcpcli();
     let addr = client.addr();
     wait_reading_socket(child);
-    let still = hold(child);
+    let still = stop(child);
 
     client.finish();
 
@@ -59,7 +59,7 @@ fn n4_the_childs_read_returns_0_on_the_fin_and_str_echo_returns() {
     wait_reading_socket(child);
     let reads = io(child, "syscr");
     let bytes = io(child, "rchar");
-    let _still = hold(server.pid()); // nobody reaps the child before we have looked
+    let _still = stop(server.pid()); // nobody reaps the child before we have looked
 
     client.end_input();
 
@@ -72,7 +72,7 @@ fn n4_the_childs_read_returns_0_on_the_fin_and_str_echo_returns() {
 fn n5_the_child_exits_with_status_0() {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
-    let still = hold(server.pid());
+    let still = stop(server.pid());
 
     client.finish();
 
@@ -100,7 +100,7 @@ fn the_same_when_the_client_is_killed() {
     let server = Server::start(&[]);
     let (client, child) = server.tcpcli();
     let addr = client.addr();
-    let still = hold(server.pid());
+    let still = stop(server.pid());
 
     signal(client.pid(), Signal::SIGKILL);
 

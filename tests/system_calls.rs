@@ -171,7 +171,7 @@ fn the_parent_accepts_forks_closes_and_reaps_and_nothing_else() {
 /// What a tcpcli with these arguments does once it is connected, but for its memory.
 fn ask(server: &Server, args: &[&str]) -> Vec<i64> {
     let mut command = tcpcli(server.addr);
-    let (input, mut keyboard) = std::io::pipe().unwrap();
+    let (input, mut keyboard) = pipe();
     std::io::Write::write_all(&mut keyboard, b"one\ntwo\n").unwrap();
     drop(keyboard);
     command

@@ -14,11 +14,11 @@ fn o1_write_returns_when_the_bytes_are_in_the_send_buffer() {
     let addr = client.addr();
     wait_reading_socket(child);
     let reads = io(child, "rchar");
-    let still = hold(child);
+    let still = stop(child);
 
     client.type_in(b"hello\n");
 
-    wait_polling(client.pid()); // past Writen, on to Readline
+    wait_asleep(client.pid()); // past Writen, on to Readline
     let row = connection(server.addr, addr).unwrap();
     assert_eq!(row.rx_queue, 6, "at the server's kernel");
     assert_eq!(io(child, "rchar"), reads, "and not read");
@@ -73,7 +73,7 @@ fn h1_half_close_the_server_still_sends_and_the_client_still_reads() {
     let (mut client, child) = server.tcpcli();
     let addr = client.addr();
     wait_reading_socket(child);
-    let still = hold(child);
+    let still = stop(child);
 
     client.type_in(b"the last words, without a newline");
     client.end_input();
@@ -92,7 +92,7 @@ fn h1_all_that_was_under_way_comes_after_the_clients_fin() {
     let (mut stream, child) = server.client();
     let client = stream.local_addr().unwrap();
     wait_reading_socket(child);
-    let still = hold(child);
+    let still = stop(child);
     let sent = pattern(50_000);
     stream.write_all(&sent).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();

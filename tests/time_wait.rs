@@ -6,7 +6,6 @@ use common::*;
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 #[test]
@@ -41,7 +40,7 @@ fn t1_the_server_when_it_closes_first() {
 
 #[test]
 fn t2_a_port_in_time_wait_cannot_be_bound_without_so_reuseaddr_and_can_with_it() {
-    let (mut server, addr) = closed_first();
+    let (server, addr) = closed_first();
     wait_state(server.addr, addr, "TIME_WAIT");
     server.end(Signal::SIGTERM);
     assert!(listening(server.addr.port()).is_empty());
@@ -54,8 +53,8 @@ fn t2_a_port_in_time_wait_cannot_be_bound_without_so_reuseaddr_and_can_with_it()
     assert_eq!(bind(false), Err(std::io::ErrorKind::AddrInUse));
     assert_eq!(bind(true), Ok(()));
 
-    let port = server.addr.port().to_string();
-    let again = Server::spawn(Command::new(TCPSERV).args(["-b", "127.0.0.1", "-p", &port]));
+    let _port = server.addr.port().to_string();
+    let again = Server::spawn(&mut tcpserv("127.0.0.1", server.addr.port()));
     assert_eq!(again.addr, server.addr);
     assert_eq!(tcp_state(server.addr, addr), Some("TIME_WAIT"), "still");
 }

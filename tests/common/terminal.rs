@@ -1,16 +1,14 @@
-//! A pseudo-terminal, with a program before which somebody sits.
+//! A pseudo-terminal, with a program that runs in it.
 
-use super::{DEADLINE, wait_asleep, wait_for};
+use super::*;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::pty::openpty;
-use nix::unistd::Pid;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 /// A program in a terminal of its own. Dropped, it is killed.
 pub struct Terminal {
@@ -20,13 +18,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a program with the terminal at all its ends.
-    pub fn run(command: &mut Command) -> Terminal {
-        Terminal::run_fed(None, command)
-    }
-
-    /// Runs a program with another standard input.
-    pub fn run_fed(stdin: Option<Stdio>, command: &mut Command) -> Terminal {
+    /// Runs a program with the terminal as input and output, or with another input.
+    pub fn run(command: &mut Command, stdin: Option<Stdio>) -> Terminal {
         let pty = openpty(None, None).unwrap();
         for fd in [&pty.master, &pty.slave] {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
@@ -34,32 +27,30 @@ impl Terminal {
         let end = || pty.slave.try_clone().unwrap();
         command.stdin(stdin.unwrap_or_else(|| end().into()));
         command.stdout(end()).stderr(end());
-        let become_its_own = || {
+        let take_terminal = || {
             nix::unistd::setsid()?;
             // SAFETY: a system call on descriptor 1, which is the terminal.
             nix::errno::Errno::result(unsafe { libc::ioctl(1, libc::TIOCSCTTY, 0) })?;
             Ok(())
         };
         // SAFETY: between fork and exec it makes two system calls, no more.
-        let process = unsafe { command.pre_exec(become_its_own) }.spawn().unwrap();
+        let process = spawn(unsafe { command.pre_exec(take_terminal) });
         // So that the terminal ends when the program does.
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         drop(pty.slave);
 
         let keyboard = File::from(pty.master);
-        let mut glass = keyboard.try_clone().unwrap();
+        let mut output = keyboard.try_clone().unwrap();
         let screen = Arc::new(Mutex::new(Vec::new()));
         let shown = screen.clone();
         thread::spawn(move || {
             let mut piece = [0; 1024];
             loop {
-                match glass.read(&mut piece) {
+                match output.read(&mut piece) {
                     Ok(n) if n > 0 => shown.lock().unwrap().extend(&piece[..n]),
-                    // EIO: nobody has the terminal open any more.
                     Err(why) if why.kind() == ErrorKind::Interrupted => {}
+                    // EIO: no process has the terminal open any more.
                     _ => return,
                 }
             }
@@ -84,29 +75,26 @@ impl Terminal {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
-    /// Waits until just this is on the screen.
-    pub fn shows(&self, expected: &str) {
-        let shown = || self.screen();
-        let start = std::time::Instant::now();
-        while shown() != expected {
-            assert!(
-                start.elapsed() < DEADLINE,
-                "{:?}, not {expected:?}",
-                shown()
-            );
-            thread::sleep(std::time::Duration::from_millis(1));
+    /// Waits until all that was ever on the screen is this.
+    pub fn wait_shows(&self, expected: &str) {
+        let mut screen = self.screen();
+        let start = Instant::now();
+        while screen != expected {
+            // After the program's end the rest of its output may still come.
+            let over = start.elapsed() > DEADLINE;
+            assert!(!over, "the screen shows {screen:?}, not {expected:?}");
+            thread::sleep(Duration::from_millis(1));
+            screen = self.screen();
         }
     }
 
-    /// Waits until it sleeps for a key.
-    pub fn wait_idle(&self) {
-        wait_asleep(self.pid(), libc::SYS_read, |link| {
-            link.starts_with("/dev/pts/")
-        });
+    /// Waits until the program sleeps for a key.
+    pub fn wait_reading_keys(&self) {
+        wait_asleep_in(libc::SYS_read, self.pid(), "/dev/pts/");
     }
 
-    pub fn ended(&mut self) -> ExitStatus {
-        wait_for("the program to end", || self.process.try_wait().unwrap())
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_end(&mut self.process)
     }
 }
 

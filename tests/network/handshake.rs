@@ -7,19 +7,16 @@ use crate::wire::{Wire, outline};
 use nix::libc;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
 use std::time::Duration;
 
 /// tcpserv at the kernel's end of the link.
 pub fn server(port: u16, args: &[&str]) -> Server {
-    let bind = ["-b", &KERNEL.to_string(), "-p", &port.to_string()];
-    let mut command = Command::new(TCPSERV);
-    Server::spawn(command.env_remove("LISTENQ").args(bind).args(args))
+    Server::spawn(tcpserv(&KERNEL.to_string(), port).args(args))
 }
 
 /// tcpcli, which connects to the other host.
 pub fn client(args: &[&str], host: impl Into<IpAddr>) -> Client {
-    Client::start_with(args, SocketAddr::new(host.into(), 9877))
+    Client::start(SocketAddr::new(host.into(), 9877), args)
 }
 
 pub fn w1_three_segments_open_a_connection() {
@@ -44,16 +41,15 @@ pub fn w1_connect_returns_when_the_servers_syn_has_come() {
     let mut server = Peer::server();
     let client = client(&[], OTHER_HOST);
     server.expect_syn();
-    wait_asleep(client.pid(), libc::SYS_connect, |link| {
-        link.starts_with("socket:")
-    });
-    assert_eq!(client.connection().unwrap().state, "SYN_SENT");
+    wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
+    let state = || connection_of(client.pid()).unwrap().state;
+    assert_eq!(state(), "SYN_SENT");
 
     server.send("SYN ACK", 0, 1, b"");
 
     server.expect("ACK", 1, 1, b"");
     wait_reading_input(client.pid());
-    assert_eq!(client.connection().unwrap().state, "ESTABLISHED");
+    assert_eq!(state(), "ESTABLISHED");
 }
 
 pub fn w1_accept_returns_when_the_third_segment_has_come() {
@@ -73,7 +69,7 @@ pub fn w1_accept_returns_when_the_third_segment_has_come() {
 pub fn w2_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again() {
     let server = server(9877, &[]);
     wait_accepting(server.pid());
-    let _stopped = hold(server.pid());
+    let _stopped = stop(server.pid());
     let mut client = Peer::client(1500, server.addr);
 
     client.send("SYN", 0, 0, b"");

@@ -16,7 +16,7 @@ pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
     wait_reading_socket(child);
 
     // Stopped, so that one read takes both segments, and one write sends them back.
-    let stopped = hold(child);
+    let stopped = stop(child);
     let text: Vec<u8> = (0..1500).map(|n| n as u8).collect();
     client.send("ACK", 1, 1, &text[..1000]);
     client.expect("ACK", 1, 1001, b"");

@@ -1,0 +1,197 @@
+//! A running tcpcli, or another program that is to end by itself.
+
+use super::*;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// A tcpcli for a server, not yet started.
+pub fn tcpcli(server: SocketAddr) -> Command {
+    let mut command = Command::new(TCPCLI);
+    command.arg(server.ip().to_string());
+    command.args(["-p", &server.port().to_string()]);
+    command
+}
+
+/// A running program. Dropped, it is killed.
+pub struct Client {
+    process: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Asserts that it printed this, said nothing, and exited with status 0.
+    #[track_caller]
+    pub fn printed(&self, stdout: &[u8]) {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
+        let start = String::from_utf8_lossy(&stdout[..stdout.len().min(100)]);
+        assert!(self.stdout == stdout, "not {start:?} …");
+    }
+
+    /// Asserts that it said this on standard error, and exited with status 1.
+    #[track_caller]
+    pub fn failed(&self, said: &str) {
+        let expected = (Some(1), format!("{said}\n"));
+        assert_eq!((self.code, self.stderr.clone()), expected);
+    }
+
+    /// Asserts that a part of its echo did not come, and that it said so.
+    #[track_caller]
+    pub fn terminated_prematurely(&self) {
+        self.failed("tcpcli: str_cli: server terminated prematurely");
+    }
+}
+
+impl Client {
+    /// A tcpcli with these arguments besides the server's address, and a pipe at each end.
+    pub fn start(server: SocketAddr, args: &[&str]) -> Client {
+        Client::spawn(tcpcli(server).args(args), Stdio::piped(), Stdio::piped())
+    }
+
+    /// A program that the caller has put together.
+    pub fn spawn(
+        command: &mut Command,
+        stdin: impl Into<Stdio>,
+        stdout: impl Into<Stdio>,
+    ) -> Client {
+        let mut process = spawn(command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()));
+        // So that the command holds no copy of what the caller gave.
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Client {
+            stdin: process.stdin.take(),
+            stdout: process.stdout.take(),
+            process,
+        }
+    }
+
+    /// A tcpcli that is connected to a server of the test's own.
+    pub fn with_own_server(args: &[&str]) -> (Client, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::start(listener.local_addr().unwrap(), args);
+        let connfd = accept(&listener, client.pid());
+        (client, connfd)
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id() as i32)
+    }
+
+    /// Its address, once it is connected.
+    pub fn addr(&self) -> SocketAddr {
+        addr_of(self.pid())
+    }
+
+    pub fn type_in(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().unwrap();
+        // So much fits into a pipe that can be written to at all (PIPE_BUF).
+        for piece in bytes.chunks(4096) {
+            assert!(ready(stdin, PollFlags::POLLOUT), "it reads no input");
+            stdin.write_all(piece).unwrap();
+        }
+    }
+
+    /// Its standard input, for a thread to type in.
+    pub fn take_input(&mut self) -> ChildStdin {
+        self.stdin.take().unwrap()
+    }
+
+    /// End of file on its standard input: Ctrl-D.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The next `n` bytes that it prints.
+    pub fn printed(&mut self, n: usize) -> Vec<u8> {
+        let stdout = self.stdout.as_mut().unwrap();
+        let mut bytes = vec![0; n];
+        let mut have = 0;
+        while have < n {
+            let printed = String::from_utf8_lossy(&bytes[..have]).into_owned();
+            assert!(ready(stdout, PollFlags::POLLIN), "only {printed:?}");
+            match stdout.read(&mut bytes[have..]).unwrap() {
+                0 => panic!("only {printed:?}, then end of file"),
+                more => have += more,
+            }
+        }
+        bytes
+    }
+
+    /// Closes the reading end of its standard output.
+    pub fn close_stdout(&mut self) {
+        self.stdout = None;
+        // A process that another test is just starting has a copy until its exec.
+        let path = format!("/proc/{}/fd/1", self.pid());
+        let pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
+        wait_until("the last reader to close its end", || {
+            let mut pipe = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+            let _ = poll(&mut pipe, PollTimeout::ZERO);
+            pipe[0].revents() == Some(PollFlags::POLLERR)
+        });
+    }
+
+    /// Waits for its end without ending its input.
+    pub fn wait(&mut self) -> Ended {
+        let stdout = read_all(self.stdout.take());
+        let stderr = read_all(self.process.stderr.take());
+        let status = wait_end(&mut self.process);
+        Ended {
+            code: status.code(),
+            stdout: join("all that it printed", stdout).unwrap(),
+            stderr: String::from_utf8(join("all that it said", stderr).unwrap()).unwrap(),
+        }
+    }
+
+    /// Ends its input and waits for its end.
+    pub fn finish(&mut self) -> Ended {
+        self.end_input();
+        self.wait()
+    }
+
+    /// Types all of this in, whether it prints or not, then ends its input and waits for
+    /// its end.
+    pub fn feed(mut self, input: &[u8]) -> Ended {
+        let mut stdin = self.take_input();
+        let input = input.to_vec();
+        // A program that ends early leaves some of it unread.
+        let feeder = thread::spawn(move || drop(stdin.write_all(&input)));
+        let ended = self.wait();
+        join("all that is typed in", feeder);
+        ended
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs a program without input to its end.
+pub fn run(command: &mut Command) -> Ended {
+    Client::spawn(command, Stdio::null(), Stdio::piped()).wait()
+}
+
+/// The address of a client process, once it is connected.
+pub fn addr_of(client: Pid) -> SocketAddr {
+    let established = || connection_of(client).filter(|row| row.state == "ESTABLISHED");
+    wait_while_alive(client, "tcpcli to be connected", established).local
+}
+
+/// Waits until a pipe can be read or written; false at the deadline.
+fn ready(pipe: &impl AsFd, what: PollFlags) -> bool {
+    let deadline = PollTimeout::try_from(DEADLINE).unwrap();
+    poll(&mut [PollFd::new(pipe.as_fd(), what)], deadline) == Ok(1)
+}

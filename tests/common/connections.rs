@@ -1,0 +1,132 @@
+//! The kernel's table of TCP connections: /proc/net/tcp and tcp6.
+
+use super::{sockets, wait_until};
+use nix::unistd::Pid;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// A row of the table.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub state: &'static str,
+    /// Bytes sent and not acknowledged.
+    pub tx_queue: u64,
+    /// Bytes received and not read; of a listening socket, connections not accepted.
+    pub rx_queue: u64,
+    /// Which timer runs (2 keep-alive, 3 TIME_WAIT), and in how long it ends.
+    pub timer: u8,
+    pub expires: Duration,
+    /// 0 while no process holds it.
+    pub inode: u64,
+}
+
+/// The states by the kernel's numbers.
+pub const STATES: [&str; 13] = [
+    "",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RCVD",
+    "FIN_WAIT_1",
+    "FIN_WAIT_2",
+    "TIME_WAIT",
+    "CLOSED",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+    "SYN_RCVD",
+];
+
+pub fn connections() -> Vec<Connection> {
+    let mut rows = Vec::new();
+    for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
+        // A kernel without IPv6 has no second file.
+        let table = fs::read_to_string(file).unwrap_or_default();
+        rows.extend(table.lines().skip(1).map(row));
+    }
+    rows
+}
+
+fn row(line: &str) -> Connection {
+    let fields: Vec<_> = line.split_whitespace().collect();
+    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let pair = |text: &str| {
+        let (one, other) = text.split_once(':').unwrap();
+        (hex(one), hex(other))
+    };
+    let (tx_queue, rx_queue) = pair(fields[4]);
+    let (timer, ticks) = pair(fields[5]);
+    Connection {
+        local: address(fields[1]),
+        remote: address(fields[2]),
+        state: STATES[hex(fields[3]) as usize],
+        tx_queue,
+        rx_queue,
+        timer: timer as u8,
+        expires: Duration::from_millis(ticks * 10), // USER_HZ is 100
+        inode: fields[9].parse().unwrap(),
+    }
+}
+
+/// `0100007F:2695`: words of the machine's own byte order. An IPv4 address in the IPv6
+/// table becomes an IPv4 address.
+fn address(text: &str) -> SocketAddr {
+    let (ip, port) = text.split_once(':').unwrap();
+    let mut bytes = Vec::new();
+    for word in ip.as_bytes().chunks(8) {
+        let word = u32::from_str_radix(std::str::from_utf8(word).unwrap(), 16).unwrap();
+        bytes.extend(word.to_ne_bytes());
+    }
+    let ip: IpAddr = match <[u8; 4]>::try_from(&bytes[..]) {
+        Ok(v4) => Ipv4Addr::from(v4).into(),
+        Err(_) => Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[..]).unwrap()).to_canonical(),
+    };
+    SocketAddr::new(ip, u16::from_str_radix(port, 16).unwrap())
+}
+
+/// One end of a connection: the row whose own address is `local`.
+pub fn connection(local: SocketAddr, remote: SocketAddr) -> Option<Connection> {
+    let this = |row: &Connection| row.local == local && row.remote == remote;
+    connections().into_iter().find(this)
+}
+
+/// The connection of a client process, which has no other.
+pub fn connection_of(client: Pid) -> Option<Connection> {
+    let inodes = sockets(client);
+    let its = |row: &Connection| inodes.contains(&row.inode);
+    connections().into_iter().find(its)
+}
+
+/// The state of one end of a connection; `None` when the kernel does not know it any more.
+pub fn tcp_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
+    connection(local, remote).map(|row| row.state)
+}
+
+/// Waits until one end of a connection is in a state (`None`: is gone).
+pub fn wait_state<'a>(local: SocketAddr, remote: SocketAddr, state: impl Into<Option<&'a str>>) {
+    let state = state.into();
+    let what = format!("{local} to {remote} to be in {state:?}");
+    wait_until(what, || tcp_state(local, remote) == state);
+}
+
+/// Waits until as many bytes have come to `local` that its process has not read.
+pub fn wait_received(local: SocketAddr, remote: SocketAddr, bytes: u64) {
+    let what = format!("{bytes} bytes from {remote} to be at {local}");
+    wait_until(what, || {
+        connection(local, remote).is_some_and(|row| row.rx_queue == bytes)
+    });
+}
+
+/// The listening sockets on a port.
+pub fn listening(port: u16) -> Vec<Connection> {
+    let its = |row: &Connection| row.state == "LISTEN" && row.local.port() == port;
+    connections().into_iter().filter(its).collect()
+}
+
+/// How many complete connections wait for accept on a port.
+pub fn queued(port: u16) -> u64 {
+    listening(port)[0].rx_queue
+}

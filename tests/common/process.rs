@@ -1,0 +1,227 @@
+//! Processes: how the tests start them, signals, and what /proc says of them.
+
+use super::{wait_for, wait_until, wait_while_alive};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SigHandler, Signal, kill};
+use nix::unistd::{Pid, getppid};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+/// Starts a program, which the kernel kills when the thread that calls this ends.
+pub fn spawn(command: &mut Command) -> Child {
+    let test = Pid::this();
+    let before_exec = move || {
+        // A script that runs the tests in the background has both ignored.
+        for signal in [Signal::SIGINT, Signal::SIGTERM] {
+            // SAFETY: SIG_DFL is no function that could do harm.
+            unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
+        }
+        set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() != test {
+            return Err(Errno::ESRCH.into()); // the test ended before that
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls only, and allocates nothing.
+    let spawned = unsafe { command.pre_exec(before_exec) }.spawn();
+    spawned.unwrap_or_else(|why| panic!("{command:?}: {why}"))
+}
+
+/// Waits for a program's end.
+pub fn wait_end(process: &mut Child) -> ExitStatus {
+    wait_for("the program's end", || process.try_wait().unwrap())
+}
+
+pub fn signal(pid: Pid, signal: Signal) {
+    kill(pid, signal).unwrap_or_else(|errno| panic!("{signal} to {pid}: {errno}"));
+}
+
+/// A stopped process; dropped, it lets the process continue.
+pub struct Stopped(Pid);
+
+pub fn stop(pid: Pid) -> Stopped {
+    signal(pid, Signal::SIGSTOP);
+    let stopped = Stopped(pid);
+    let look = || (process_state(pid) == Some('T')).then_some(());
+    wait_while_alive(pid, format_args!("{pid} to stop"), look);
+    stopped
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+/// The fields of /proc/PID/stat from the third one, the state, on.
+fn stat(pid: Pid) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second is the program's name in brackets, which may hold blanks.
+    let (_, fields) = stat.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// `S` asleep, `R` running, `T` stopped, `Z` zombie; `None` when it is gone.
+pub fn process_state(pid: Pid) -> Option<char> {
+    stat(pid)?[0].chars().next()
+}
+
+/// Whether a process has ended; as a zombie it is not yet gone.
+pub fn ended(pid: Pid) -> bool {
+    matches!(process_state(pid), None | Some('Z'))
+}
+
+/// Whether a process has ended, and its parent has waited for it.
+pub fn gone(pid: Pid) -> bool {
+    process_state(pid).is_none()
+}
+
+/// Waits until a process has ended, and returns its status as its parent's wait will see
+/// it. The parent must not have waited for it.
+pub fn zombie_status(pid: Pid) -> i32 {
+    wait_until(format_args!("the end of {pid}"), || ended(pid));
+    let stat = stat(pid).expect("it is a zombie");
+    stat.last().unwrap().parse().unwrap()
+}
+
+/// The children of a process, zombies too.
+pub fn children(parent: Pid) -> Vec<Pid> {
+    let parent = parent.to_string();
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .map(Pid::from_raw)
+        .filter(|&pid| stat(pid).is_some_and(|stat| stat[1] == parent))
+        .collect()
+}
+
+/// The system call in which a process sleeps, and its first argument.
+pub fn syscall(pid: Pid) -> Option<(i64, u64)> {
+    let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    let mut fields = syscall.split_whitespace();
+    let number = fields.next()?.parse().ok()?;
+    let argument = fields.next()?.strip_prefix("0x")?;
+    Some((number, u64::from_str_radix(argument, 16).ok()?))
+}
+
+/// Waits until a process sleeps.
+pub fn wait_asleep(pid: Pid) {
+    let asleep = || (process_state(pid) == Some('S')).then_some(());
+    wait_while_alive(pid, format_args!("{pid} to sleep"), asleep);
+}
+
+/// Waits until a process sleeps in a system call on a descriptor of the given kind.
+pub fn wait_asleep_in(number: i64, pid: Pid, kind: &str) {
+    let asleep_in = || {
+        let (running, fd) = syscall(pid)?;
+        let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+        let is_it = running == number && link.to_str()?.starts_with(kind);
+        (is_it && process_state(pid) == Some('S')).then_some(())
+    };
+    let what = format_args!("{pid} to sleep in system call {number}");
+    wait_while_alive(pid, what, asleep_in);
+}
+
+/// Waits until a process sleeps in read(2) on a socket.
+pub fn wait_reading_socket(pid: Pid) {
+    wait_asleep_in(libc::SYS_read, pid, "socket:");
+}
+
+/// Waits until a process sleeps in write(2) on a socket.
+pub fn wait_writing_socket(pid: Pid) {
+    wait_asleep_in(libc::SYS_write, pid, "socket:");
+}
+
+/// Waits until a process sleeps in read(2) on its standard input, which is a pipe.
+pub fn wait_reading_input(pid: Pid) {
+    wait_asleep_in(libc::SYS_read, pid, "pipe:");
+}
+
+/// Waits until a process sleeps in accept(2).
+pub fn wait_accepting(pid: Pid) {
+    wait_asleep_in(libc::SYS_accept4, pid, "socket:");
+}
+
+/// A process's descriptors: number, and what it is.
+pub fn descriptors(pid: Pid) -> Vec<(i32, String)> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let mut descriptors: Vec<_> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let link = fs::read_link(entry.path()).ok()?;
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Some((number, link.to_str()?.to_owned()))
+        })
+        .collect();
+    descriptors.sort();
+    descriptors
+}
+
+/// The inodes of the sockets that a process has made: those that it inherited are the
+/// test's, too.
+pub fn sockets(pid: Pid) -> Vec<u64> {
+    let inodes = |pid| -> Vec<u64> {
+        let inode = |link: &str| {
+            link.strip_prefix("socket:[")?
+                .strip_suffix(']')?
+                .parse()
+                .ok()
+        };
+        let all = descriptors(pid);
+        all.iter().filter_map(|(_, link)| inode(link)).collect()
+    };
+    let inherited = inodes(Pid::this());
+    let mut own = inodes(pid);
+    own.retain(|inode| !inherited.contains(inode));
+    own
+}
+
+/// The figure of this name in a file of /proc/PID: in `io` `rchar` (bytes read) or `syscr`
+/// (calls of read), in `status` `VmRSS` (in kB).
+pub fn figure(pid: Pid, file: &str, name: &str) -> u64 {
+    let path = format!("/proc/{pid}/{file}");
+    let text = fs::read_to_string(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = value.and_then(|value| value.split_whitespace().next());
+    number.unwrap().parse().unwrap()
+}
+
+/// A figure of /proc/PID/io. It counts also what children did for which the process has
+/// waited.
+pub fn io(pid: Pid, name: &str) -> u64 {
+    figure(pid, "io", name)
+}
+
+/// The processor time that a process has used.
+pub fn cpu_time(pid: Pid) -> Duration {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    let nanos = schedstat.split_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
+
+/// Sets a soft limit of a running process, with `None` as high as it may be, and returns
+/// what it was.
+pub fn set_limit(pid: Pid, resource: libc::__rlimit_resource_t, soft: Option<u64>) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls are given a `limit` that lives through them.
+    unsafe {
+        let got = libc::prlimit(pid.as_raw(), resource, std::ptr::null(), &mut limit);
+        Errno::result(got).unwrap();
+        let before = limit.rlim_cur;
+        limit.rlim_cur = soft.unwrap_or(limit.rlim_max);
+        let set = libc::prlimit(pid.as_raw(), resource, &limit, std::ptr::null_mut());
+        Errno::result(set).unwrap();
+        before
+    }
+}

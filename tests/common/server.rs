@@ -1,0 +1,132 @@
+//! A running tcpserv.
+
+use super::*;
+use nix::sys::signal::{Signal, killpg};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// A tcpserv for an address, not yet started; port 0 means any free one.
+pub fn tcpserv(ip: &str, port: u16) -> Command {
+    let mut command = Command::new(TCPSERV);
+    command.env_remove("LISTENQ");
+    command.args(["-b", ip, "-p", &port.to_string()]);
+    command
+}
+
+/// A running tcpserv. Dropped, it is killed with its children.
+///
+/// It leads a process group, which its children are in. So one signal ends them all; and if
+/// the test is killed, the kernel wakes those that are stopped (they would be an orphaned
+/// process group), and they end because their clients do.
+pub struct Server {
+    process: Child,
+    pub addr: SocketAddr,
+    said: Arc<Mutex<Vec<String>>>,
+    printed: Option<JoinHandle<Result<Vec<u8>>>>,
+}
+
+impl Server {
+    /// A tcpserv on a free port of 127.0.0.1, with these further arguments.
+    pub fn start(args: &[&str]) -> Server {
+        Server::spawn(tcpserv("127.0.0.1", 0).args(args))
+    }
+
+    /// A tcpserv that the caller has put together, once it listens.
+    pub fn spawn(command: &mut Command) -> Server {
+        command.stdin(Stdio::null()).process_group(0);
+        let mut process = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let printed = read_all(process.stdout.take());
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        thread::spawn(move || {
+            for line in stderr.lines() {
+                heard.lock().unwrap().push(line.unwrap());
+            }
+        });
+        let mut server = Server {
+            process,
+            addr: SocketAddr::from(([0, 0, 0, 0], 0)),
+            said,
+            printed: Some(printed),
+        };
+        let words = "tcpserv: listening on ";
+        let listens = server.wait_said(words);
+        server.addr = listens[words.len()..].parse().unwrap();
+        server.said.lock().unwrap().retain(|line| *line != listens);
+        server
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id() as i32)
+    }
+
+    /// What it has said besides where it listens.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits for a line that holds these words.
+    pub fn wait_said(&self, words: &str) -> String {
+        let line = || self.said().into_iter().find(|line| line.contains(words));
+        let what = format_args!("the server to say {words:?}, besides {:?}", self.said());
+        wait_while_alive(self.pid(), what, line)
+    }
+
+    /// Its children, zombies too.
+    pub fn children(&self) -> Vec<Pid> {
+        children(self.pid())
+    }
+
+    /// The child that serves the client at this address, which is connected.
+    pub fn child_for(&self, client: SocketAddr) -> Pid {
+        let what = format_args!("a child for {client}");
+        wait_while_alive(self.pid(), what, || {
+            let state = tcp_state(client, self.addr);
+            assert_eq!(state, Some("ESTABLISHED"), "no child serves {client}");
+            let inode = connection(self.addr, client)?.inode;
+            let serves = |pid: &Pid| sockets(*pid).contains(&inode);
+            self.children().into_iter().find(serves)
+        })
+    }
+
+    /// A client of the test's own, connected, and the child that serves it.
+    pub fn client(&self) -> (TcpStream, Pid) {
+        let stream = connect(self.addr);
+        let child = self.child_for(stream.local_addr().unwrap());
+        (stream, child)
+    }
+
+    /// A tcpcli that is connected, and the child that serves it.
+    pub fn tcpcli(&self) -> (Client, Pid) {
+        let client = Client::start(self.addr, &[]);
+        let child = self.child_for(client.addr());
+        (client, child)
+    }
+
+    /// Ends it with a signal, and waits for that. Its process group exists until the drop.
+    pub fn end(&self, how: Signal) {
+        signal(self.pid(), how);
+        wait_until("the server's end", || !self.is_alive());
+    }
+
+    /// What it and its children printed on standard output, when all have ended.
+    pub fn printed(&mut self) -> Vec<u8> {
+        let printed = self.printed.take().unwrap();
+        join("the end of the last child", printed).unwrap()
+    }
+
+    pub fn is_alive(&self) -> bool {
+        !ended(self.pid())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = killpg(self.pid(), Signal::SIGKILL);
+        let _ = self.process.wait();
+    }
+}

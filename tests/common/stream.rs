@@ -1,0 +1,88 @@
+//! The test's own end of a connection.
+
+use super::{DEADLINE, wait_while_alive};
+use nix::unistd::Pid;
+use socket2::SockRef;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Connects to a server. No call on the stream waits longer than the deadline.
+pub fn connect(server: SocketAddr) -> TcpStream {
+    with_deadline(TcpStream::connect_timeout(&server, DEADLINE).unwrap())
+}
+
+/// Accepts the connection of this client process.
+pub fn accept(listener: &TcpListener, client: Pid) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let accepted = || match listener.accept() {
+        Err(why) if why.kind() == ErrorKind::WouldBlock => None,
+        accepted => Some(accepted.unwrap().0),
+    };
+    let stream = wait_while_alive(client, "its connection", accepted);
+    stream.set_nonblocking(false).unwrap();
+    with_deadline(stream)
+}
+
+pub fn with_deadline(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Sends the bytes and reads as many back.
+pub fn echo(stream: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
+    stream.write_all(bytes).unwrap();
+    read_bytes(stream, bytes.len())
+}
+
+/// Reads so many bytes.
+pub fn read_bytes(stream: &mut TcpStream, n: usize) -> Vec<u8> {
+    let mut bytes = vec![0; n];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+/// Reads all that still comes, to the end of file.
+pub fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Whether there is nothing to read now: no byte and no end of file.
+pub fn silent(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    matches!(peeked, Err(why) if why.kind() == ErrorKind::WouldBlock)
+}
+
+/// Closes a connection with a reset instead of a FIN.
+pub fn reset(stream: TcpStream) {
+    let linger = Some(Duration::ZERO);
+    SockRef::from(&stream).set_linger(linger).unwrap();
+}
+
+/// Sends until the kernel takes no more for some time. Returns how many bytes it took.
+pub fn fill(stream: &mut TcpStream) -> usize {
+    let piece = [b'x'; 64 * 1024];
+    let mut sent = 0;
+    stream.set_nonblocking(true).unwrap();
+    let mut refused = 0;
+    let start = Instant::now();
+    while refused < 50 {
+        assert!(start.elapsed() < DEADLINE, "the peer reads");
+        match stream.write(&piece) {
+            Ok(n) => (sent, refused) = (sent + n, 0),
+            Err(why) => {
+                assert_eq!(why.kind(), ErrorKind::WouldBlock);
+                thread::sleep(Duration::from_millis(2));
+                refused += 1;
+            }
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+    sent
+}
