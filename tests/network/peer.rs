@@ -1,10 +1,12 @@
 //! The other host, played by the test: it sends the segments that the test makes, and
 //! compares those that the kernel sends.
 
+use crate::common::{Server, connection, sockets, wait_while_alive};
 use crate::namespace::{VETH0_MAC, VETH1_MAC};
 use crate::wire::{Segment, Wire};
 use etherparse::{PacketBuilder, TcpOptionElement};
 use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
@@ -131,6 +133,19 @@ impl Peer {
             "flags, sequence number, ACK and data of: {segment}"
         );
         segment
+    }
+
+    /// The child of tcpserv that serves it.
+    pub fn child(&self, server: &Server) -> Pid {
+        wait_while_alive(
+            server.pid(),
+            format_args!("a child for {}", self.addr),
+            || {
+                let inode = connection(self.kernel, self.addr)?.inode;
+                let serves = |pid: &Pid| sockets(*pid).contains(&inode);
+                server.children().into_iter().find(serves)
+            },
+        )
     }
 
     /// The segments that have come already.

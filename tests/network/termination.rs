@@ -121,7 +121,7 @@ pub fn w8_time_wait_answers_a_second_fin_with_the_last_ack_again() {
 pub fn w8_the_server_sends_its_fin_again_until_the_last_ack_comes() {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
-    server.child_for(client.addr);
+    client.child(&server);
     client.send("FIN ACK", 1, 1, b"");
     let mut fin = client.next();
     if fin.flags == "ACK" {
@@ -170,7 +170,7 @@ pub fn w10_the_end_in_time_wait_starts_no_new_incarnation() {
 fn ended_by_server() -> (Server, Peer) {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
-    let child = server.child_for(client.addr);
+    let child = client.child(&server);
     signal(child, Signal::SIGKILL);
     client.expect("FIN ACK", 1, 1, b"");
     client.send("FIN ACK", 1, 2, b"");
