@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod dead_links;
+mod figure;
 mod handshake;
 mod namespace;
 mod output;
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
             w10_the_end_in_time_wait_starts_no_new_incarnation,
             w10_linux_takes_a_syn_in_time_wait_that_is_surely_newer,
             w10_a_syn_in_time_wait_that_may_be_old_is_refused,
+        }
+        figure {
+            w13_the_session_of_one_line_is_the_drawing_in_readme,
         }
         dead_links {
             lines_typed_during_a_cut_of_a_second_arrive_after_it,

@@ -5,10 +5,8 @@ use crate::common::{Server, connection, sockets, wait_while_alive};
 use crate::namespace::{VETH0_MAC, VETH1_MAC};
 use crate::wire::{Segment, Wire};
 use etherparse::{PacketBuilder, TcpOptionElement};
-use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::AsRawFd;
 
 /// The addresses of both ends of the link.
 pub const KERNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -103,8 +101,7 @@ impl Peer {
         }
         let mut frame = Vec::new();
         segment.write(&mut frame, data).unwrap();
-        let sent = send(self.wire.socket.as_raw_fd(), &frame, MsgFlags::empty());
-        assert_eq!(sent, Ok(frame.len()));
+        self.wire.send(&frame);
     }
 
     /// The next segment that the kernel sends on this connection.

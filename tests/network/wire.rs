@@ -8,7 +8,7 @@ use nix::net::if_::if_nametoindex;
 use nix::sys::socket::sockopt::{ReceiveTimeout, ReceiveTimestampns};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind,
-    recvmsg, setsockopt, socket,
+    recvmsg, send, setsockopt, socket,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::collections::HashMap;
@@ -34,6 +34,8 @@ pub struct Segment {
     /// What a SYN says.
     pub mss: Option<u16>,
     pub data: Vec<u8>,
+    /// The whole Ethernet frame.
+    pub frame: Vec<u8>,
 }
 
 /// As the documents' figures and `tcpdump` write it: `FIN ACK seq 7 ack 7 length 0`.
@@ -83,16 +85,26 @@ impl Wire {
         Wire { socket, isn }
     }
 
+    /// Sends a frame.
+    pub fn send(&self, frame: &[u8]) {
+        let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty());
+        assert_eq!(sent, Ok(frame.len()));
+    }
+
     /// The next segment.
     #[track_caller]
     pub fn next(&mut self) -> Segment {
         self.receive(MsgFlags::empty()).expect("a segment comes")
     }
 
+    /// The next segment, if it has come already.
+    pub fn next_now(&mut self) -> Option<Segment> {
+        self.receive(MsgFlags::MSG_DONTWAIT)
+    }
+
     /// The segments that have come already.
     pub fn rest(&mut self) -> Vec<Segment> {
-        let now = MsgFlags::MSG_DONTWAIT;
-        std::iter::from_fn(|| self.receive(now)).collect()
+        std::iter::from_fn(|| self.next_now()).collect()
     }
 
     fn receive(&mut self, flags: MsgFlags) -> Option<Segment> {
@@ -156,6 +168,7 @@ impl Wire {
                 _ => None,
             }),
             data: tcp.payload().to_vec(),
+            frame: frame.to_vec(),
         })
     }
 }
