@@ -4,6 +4,7 @@
 
 use crate::common::*;
 use crate::namespace::{self, Namespace, VETH0_MAC, VETH1_MAC, ip, sysctl};
+use crate::narration::{Event, events};
 use crate::wire::{Segment, Wire};
 use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -47,14 +48,6 @@ struct OnTheWay {
     states: (&'static str, &'static str),
 }
 
-/// A line of a narration that tells a call.
-struct Call {
-    time: Duration,
-    /// `tcpcli[4711]`
-    process: String,
-    text: String,
-}
-
 fn drawing() -> String {
     namespace::enter().unwrap();
     sysctl("ip_local_port_range", "40000 40000");
@@ -90,17 +83,19 @@ fn drawing() -> String {
     wait_accepting(tcpserv.pid());
     let segments = cable.join().unwrap();
 
-    let start = segments[0].segment.time;
+    let day = segments[0].segment.time.as_secs() / 86_400;
     let said: Vec<_> = ended.stderr.lines().map(str::to_owned).collect();
-    let said = [said, tcpserv.said()].concat();
-    let calls: Vec<_> = said.iter().filter_map(|line| call(line, start)).collect();
-    draw(&segments, &calls, &child.to_string())
+    let mut events = events(&[said, tcpserv.said()].concat(), day);
+    // The listings' calls: the options are this server's own, and a line without a call
+    // tells a state, which the test reads itself.
+    events.retain(|event| event.text.contains('(') && !event.text.starts_with("setsockopt"));
+    draw(&segments, &events, &child.to_string())
 }
 
-fn draw(segments: &[OnTheWay], calls: &[Call], child: &str) -> String {
+fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {
     // Parent and child run at the same time after fork. The parent is told first.
     let parent =
-        |call: &&Call| call.process.starts_with("tcpserv") && !call.process.contains(child);
+        |call: &&Event| call.process.starts_with("tcpserv") && !call.process.contains(child);
     let mut closes = calls
         .iter()
         .filter(parent)
@@ -108,10 +103,11 @@ fn draw(segments: &[OnTheWay], calls: &[Call], child: &str) -> String {
     let parent_has_closed = closes.next().map_or(Duration::ZERO, |call| call.time);
     let start = segments[0].segment.time;
     let mut rows: Vec<(Duration, String)> = Vec::new();
-    for Call {
+    for Event {
         time,
         process,
         text,
+        ..
     } in calls
     {
         let what = text.replace(child, "PID");
@@ -147,29 +143,6 @@ fn arrow(segment: &Segment) -> String {
         9877 => format!("{words:-^46}>"),
         _ => format!("<{words:-^46}"),
     }
-}
-
-/// A call in a narration: `14:03:07.001234 tcpcli[4711]  CLOSED      connect(3, …) = 0`. Only
-/// its time, its process and its words are of use here; the state is read from the kernel.
-fn call(line: &str, near: Duration) -> Option<Call> {
-    let (time, rest) = line.split_once(' ')?;
-    let mut seconds = 0.0;
-    for number in time.split(':') {
-        seconds = seconds * 60.0 + number.parse::<f64>().ok()?;
-    }
-    let midnight = near.as_secs() / 86_400 * 86_400;
-    let (process, rest) = rest.split_once(char::is_whitespace)?;
-    let rest = rest.trim_start();
-    let (state, after) = rest.split_once(' ').unwrap_or(("", rest));
-    let is_state = state
-        .bytes()
-        .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit());
-    let text = if is_state { after.trim_start() } else { rest };
-    (text.contains('(') && !text.starts_with("setsockopt")).then(|| Call {
-        time: Duration::from_secs(midnight) + Duration::from_secs_f64(seconds),
-        process: process.to_owned(),
-        text: text.to_owned(),
-    })
 }
 
 /// One end of the cable, and the addresses of the host's end of the connection.

@@ -5,12 +5,14 @@
 //! Needs network namespaces, which not every machine allows, and `ip` of iproute2.
 //! Without them each test is shown as ignored, with the reason.
 
+mod addresses;
 #[path = "../common/mod.rs"]
 mod common;
 mod dead_links;
 mod figure;
 mod handshake;
 mod namespace;
+mod narration;
 mod output;
 mod peer;
 mod termination;
@@ -74,15 +76,26 @@ fn main() -> ExitCode {
             each_kind_of_route_that_leads_nowhere_has_an_error_of_its_own,
         }
     };
-    let trials = tests.map(|(name, test)| {
-        let allowed = allowed.clone();
-        Trial::ignorable_test(name, move || run(allowed, test))
-    });
+    let ipv6_tests = tests! {
+        addresses {
+            link_local_addresses_have_their_scope_by_name_or_by_number,
+            a_scope_that_does_not_exist_is_a_usage_error,
+            the_narration_never_calls_a_live_connection_closed,
+        }
+    };
+    let ipv6_allowed = allowed.clone().and_then(|()| namespace::ipv6());
+    let mut trials = Vec::new();
+    for (allowed, tests) in [(allowed, &tests[..]), (ipv6_allowed, &ipv6_tests)] {
+        for &(name, test) in tests {
+            let allowed = allowed.clone();
+            trials.push(Trial::ignorable_test(name, move || run(allowed, test)));
+        }
+    }
 
     let mut arguments = Arguments::from_args();
     // They wait for the kernel's timers most of the time.
     arguments.test_threads = arguments.test_threads.or(Some(8));
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn run(allowed: Result<(), String>, test: fn()) -> Result<Completion, Failed> {

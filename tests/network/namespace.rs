@@ -8,6 +8,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getgid, getuid};
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 /// `veth0` is the kernel's end of the link, where tcpserv and tcpcli live. `veth1` is the
@@ -58,6 +59,16 @@ pub fn enter() -> Result<(), String> {
     // Kernels before 6.1 have not got this.
     let _ = write("/proc/sys/net/ipv4/tcp_child_ehash_entries", "1024");
     Ok(())
+}
+
+/// Tries IPv6 in this network.
+///
+/// # Errors
+/// Why it does not work.
+pub fn ipv6() -> Result<(), String> {
+    let bound = TcpListener::bind("[::1]:0");
+    bound.map_err(|why| format!("no IPv6: {why}"))?;
+    try_ip("address add fe80::1/64 dev veth0 nodad")
 }
 
 /// A network to come back to.
