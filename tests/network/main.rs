@@ -19,6 +19,8 @@ mod termination;
 mod wire;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::libc;
+use nix::unistd::Pid;
 use std::process::ExitCode;
 
 macro_rules! tests {
@@ -28,7 +30,8 @@ macro_rules! tests {
 }
 
 fn main() -> ExitCode {
-    // First of all: it cannot be done beside a second thread.
+    close_inherited_descriptors_in_children();
+    // It cannot be done beside a second thread.
     let allowed = namespace::allow();
     let tests = tests! {
         handshake {
@@ -105,4 +108,16 @@ fn run(allowed: Result<(), String>, test: fn()) -> Result<Completion, Failed> {
     namespace::enter()?;
     test();
     Ok(Completion::Completed)
+}
+
+/// What make or an editor has left open is not for the programs: the drawing shows their
+/// descriptors by number.
+fn close_inherited_descriptors_in_children() {
+    for (number, _) in common::descriptors(Pid::this()) {
+        if number > 2 {
+            // SAFETY: it takes plain numbers. The descriptor that listed the others is closed
+            // already: that is an error, and no harm.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
 }

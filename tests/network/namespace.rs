@@ -4,6 +4,9 @@
 //! Each test has one, so all of them use the same addresses and ports, set the kernel's
 //! timers for themselves alone, and cut their links, at the same time.
 
+use crate::common::wait_until;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getgid, getuid};
 use std::fs::{self, File};
@@ -58,7 +61,16 @@ pub fn enter() -> Result<(), String> {
     // The networks made from this one get a small table of connections: it is read fast.
     // Kernels before 6.1 have not got this.
     let _ = write("/proc/sys/net/ipv4/tcp_child_ehash_entries", "1024");
+    wait_until("the link to be up", link_is_up);
     Ok(())
+}
+
+/// Until the kernel has noticed that both ends are up, it drops what they send.
+fn link_is_up() -> bool {
+    let up = |interface: &InterfaceAddress| interface.flags.contains(InterfaceFlags::IFF_RUNNING);
+    let interfaces: Vec<_> = getifaddrs().unwrap().filter(up).collect();
+    let is_up = |name: &str| interfaces.iter().any(|up| up.interface_name == name);
+    is_up("veth0") && is_up("veth1")
 }
 
 /// Tries IPv6 in this network.

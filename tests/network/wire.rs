@@ -2,21 +2,21 @@
 
 use crate::common::DEADLINE;
 use etherparse::{NetSlice, SlicedPacket, TcpOptionElement, TransportSlice};
-use nix::errno::Errno;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::sockopt::{ReceiveTimeout, ReceiveTimestampns};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind,
     recvmsg, send, setsockopt, socket,
 };
-use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::time::TimeSpec;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// A TCP segment. Sequence numbers are relative to the initial ones, as in `tcpdump`'s
 /// lines: a SYN has number 0, the first byte number 1.
@@ -79,8 +79,6 @@ impl Wire {
         let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), None) };
         bind(socket.as_raw_fd(), &address.unwrap()).unwrap();
         setsockopt(&socket, ReceiveTimestampns, &true).unwrap();
-        let deadline = TimeVal::seconds(DEADLINE.as_secs() as i64);
-        setsockopt(&socket, ReceiveTimeout, &deadline).unwrap();
         let isn = HashMap::new();
         Wire { socket, isn }
     }
@@ -94,12 +92,12 @@ impl Wire {
     /// The next segment.
     #[track_caller]
     pub fn next(&mut self) -> Segment {
-        self.receive(MsgFlags::empty()).expect("a segment comes")
+        self.receive(DEADLINE).expect("no segment comes")
     }
 
     /// The next segment, if it has come already.
     pub fn next_now(&mut self) -> Option<Segment> {
-        self.receive(MsgFlags::MSG_DONTWAIT)
+        self.receive(Duration::ZERO)
     }
 
     /// The segments that have come already.
@@ -107,31 +105,38 @@ impl Wire {
         std::iter::from_fn(|| self.next_now()).collect()
     }
 
-    fn receive(&mut self, flags: MsgFlags) -> Option<Segment> {
+    fn receive(&mut self, patience: Duration) -> Option<Segment> {
+        let start = Instant::now();
         loop {
+            let left = patience.saturating_sub(start.elapsed());
+            let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut ready, PollTimeout::try_from(left).unwrap()) == Ok(0) {
+                return None;
+            }
             let mut frame = [0; 65_600]; // lo has an MTU of 65,536
-            let mut iov = [IoSliceMut::new(&mut frame)];
-            let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec);
-            let fd = self.socket.as_raw_fd();
-            let got = match recvmsg::<LinkAddr>(fd, &mut iov, Some(&mut space), flags) {
-                Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => return None,
-                got => got.unwrap(),
-            };
-            let leaves = got.address.unwrap().pkttype() == libc::PACKET_OUTGOING;
-            let time = got.cmsgs().unwrap().find_map(|message| match message {
-                ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
-                _ => None,
-            });
-            let n = got.bytes;
+            let (n, leaves, time) = self.receive_frame(&mut frame);
             // On lo a packet is seen twice: as it leaves, and as it arrives.
             if leaves {
                 continue;
             }
-            if let Some(segment) = self.parse(&frame[..n], time.unwrap()) {
+            if let Some(segment) = self.parse(&frame[..n], time) {
                 return Some(segment);
             }
         }
+    }
+
+    /// Receives a frame that is there: its length, whether it leaves the interface, its time.
+    fn receive_frame(&self, frame: &mut [u8]) -> (usize, bool, Duration) {
+        let mut iov = [IoSliceMut::new(frame)];
+        let mut space = nix::cmsg_space!(TimeSpec);
+        let fd = self.socket.as_raw_fd();
+        let got = recvmsg::<LinkAddr>(fd, &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();
+        let time = got.cmsgs().unwrap().find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
+            _ => None,
+        });
+        let leaves = got.address.unwrap().pkttype() == libc::PACKET_OUTGOING;
+        (got.bytes, leaves, time.unwrap())
     }
 
     /// The TCP segment in a frame, if it holds one.
