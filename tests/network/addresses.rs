@@ -75,14 +75,19 @@ pub fn the_narration_never_calls_a_live_connection_closed() {
 
         let said = server.said();
         let told = events(&said, 0);
-        let accept = told
+        let child = told
             .iter()
-            .position(|event| event.text.starts_with("accept"));
-        // The child's second close is the end of the connection.
-        let until = told
+            .find(|event| event.text.starts_with("fork() = 0"));
+        let child = &child.unwrap().process;
+        let mut alive: Vec<_> = told
+            .iter()
+            .filter(|event| event.process == *child)
+            .collect();
+        let close = alive
             .iter()
             .rposition(|event| event.text.starts_with("close"));
-        let alive = &told[accept.unwrap()..until.unwrap()];
+        alive.truncate(close.unwrap() + 1);
+        alive.extend(told.iter().find(|event| event.text.starts_with("4: "))); // accepted
         let states: Vec<_> = alive.iter().map(|event| event.state.as_str()).collect();
         assert!(states.contains(&"CLOSE_WAIT"), "{bind}: {said:#?}");
         assert!(!states.contains(&"CLOSED"), "{bind}: {said:#?}");
