@@ -3,11 +3,11 @@
 mod common;
 
 use common::*;
+use nix::libc;
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use std::fs;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,50 +17,38 @@ fn batch(server: SocketAddr) -> Client {
 }
 
 #[test]
-fn a_million_lines_come_back_whole_and_in_order() {
+fn batch_returns_a_million_lines_whole_and_in_order() {
     let server = Server::start(&[]);
     let input: String = (0..1_000_000).map(|n| format!("line {n}\n")).collect();
-    let ended = batch(server.addr).feed(input.as_bytes());
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
-    assert!(ended.stdout == input.as_bytes());
+    batch(server.addr)
+        .feed(input.as_bytes())
+        .printed(input.as_bytes());
 }
 
 #[test]
-fn from_a_file_into_a_file() {
+fn batch_reads_a_file_and_writes_a_file() {
     let server = Server::start(&[]);
-    let name = |what| {
-        format!(
-            "{}/{what}-{}",
-            env!("CARGO_TARGET_TMPDIR"),
-            std::process::id()
-        )
-    };
-    let (from, to) = (name("from"), name("to"));
+    let (mut from, mut to) = (memory_file(), memory_file());
     let input: String = (0..200_000).map(|n| format!("line {n}\n")).collect();
-    fs::write(&from, &input).unwrap();
-    let (stdin, stdout) = (
-        fs::File::open(&from).unwrap(),
-        fs::File::create(&to).unwrap(),
-    );
+    from.write_all(input.as_bytes()).unwrap();
+    from.rewind().unwrap();
+
     let mut command = tcpcli(server.addr);
-    let status = command
-        .arg("--batch")
-        .stdin(stdin)
-        .stdout(stdout)
-        .status()
-        .unwrap();
-    let output = fs::read(&to).unwrap();
-    fs::remove_file(from).unwrap();
-    fs::remove_file(to).unwrap();
-    assert_eq!(status.code(), Some(0));
-    assert!(output == input.as_bytes());
+    let stdout = to.try_clone().unwrap();
+    let ended = Client::spawn(command.arg("--batch"), from, stdout).wait();
+
+    ended.printed(b"");
+    let mut output = String::new();
+    to.rewind().unwrap();
+    to.read_to_string(&mut output).unwrap();
+    assert!(output == input);
 }
 
 proptest! {
     #![proptest_config(Config { cases: 12, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn any_bytes_written_in_any_sizes_come_back(
+    fn batch_returns_any_bytes_typed_in_pieces_of_any_size(
         bytes in proptest::collection::vec(any::<u8>(), 0..3000),
         times in 1..300usize,
         size in 1..100_000usize,
@@ -75,22 +63,18 @@ proptest! {
                 stdin.write_all(piece).unwrap();
             }
         });
-        let ended = client.wait();
+        client.wait().printed(&input);
         feeder.join().unwrap();
-        prop_assert_eq!(ended.code, Some(0));
-        prop_assert!(ended.stdout == input);
     }
 }
 
 #[test]
-fn the_next_is_sent_while_the_echo_of_the_last_is_not_there() {
+fn batch_sends_the_next_line_before_the_last_echo_has_come() {
     let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
     client.type_in(b"one\n");
-    let mut line = [0; 4];
-    connfd.read_exact(&mut line).unwrap();
+    assert_eq!(read_bytes(&mut connfd, 4), b"one\n");
     client.type_in(b"two\n");
-    connfd.read_exact(&mut line).unwrap();
-    assert_eq!(&line, b"two\n");
+    assert_eq!(read_bytes(&mut connfd, 4), b"two\n");
     connfd.write_all(b"one\ntwo\n").unwrap();
     assert_eq!(client.printed(8), b"one\ntwo\n");
     client.end_input();
@@ -100,7 +84,7 @@ fn the_next_is_sent_while_the_echo_of_the_last_is_not_there() {
 }
 
 #[test]
-fn into_two_pipes_nothing_is_held_back() {
+fn batch_between_two_pipes_holds_nothing_back() {
     let server = Server::start(&[]);
     let mut client = batch(server.addr);
     for piece in [&b"not even a line"[..], b"\n", b"x", b"hello\n"] {
@@ -111,7 +95,7 @@ fn into_two_pipes_nothing_is_held_back() {
 }
 
 #[test]
-fn who_writes_first_and_reads_later_is_not_stuck() {
+fn batch_takes_a_megabyte_before_its_output_is_read() {
     let server = Server::start(&[]);
     let mut client = batch(server.addr);
     let input = vec![b'x'; 1 << 20]; // far more than two pipes hold
@@ -121,7 +105,7 @@ fn who_writes_first_and_reads_later_is_not_stuck() {
 }
 
 #[test]
-fn a_server_that_ends_is_reported_at_once_though_the_input_is_silent() {
+fn batch_reports_at_once_that_the_server_ended_though_no_input_comes() {
     let server = Server::start(&[]);
     let mut client = batch(server.addr);
     let child = server.child_for(client.addr());
@@ -137,7 +121,7 @@ fn a_server_that_ends_is_reported_at_once_though_the_input_is_silent() {
 }
 
 #[test]
-fn so_is_one_that_sends_back_less_than_it_got() {
+fn batch_reports_a_server_that_sends_back_less_than_it_got() {
     let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
     client.type_in(b"hello\n");
     client.end_input();
@@ -150,10 +134,34 @@ fn so_is_one_that_sends_back_less_than_it_got() {
 }
 
 #[test]
-fn and_one_that_ends_while_it_is_sent_to() {
+fn batch_reports_a_server_that_ends_before_all_is_sent() {
     let (client, connfd) = Client::with_own_server(&["--batch"]);
     connfd.shutdown(Shutdown::Write).unwrap();
-    let ended = client.feed(&vec![b'x'; 1 << 24]);
-    ended.terminated_prematurely();
+    client.feed(&vec![b'x'; 1 << 24]).terminated_prematurely();
     drop(connfd);
+}
+
+#[test]
+fn batch_takes_an_answer_that_is_longer_than_what_was_sent() {
+    let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
+    connfd.write_all(b"a greeting\n").unwrap();
+    client.type_in(b"hello\n");
+    client.end_input();
+    assert_eq!(rest(&mut connfd), b"hello\n");
+    connfd.write_all(b"hello\n").unwrap();
+    drop(connfd);
+    client.wait().printed(b"a greeting\nhello\n");
+}
+
+#[test]
+fn batch_without_a_thread_is_an_error() {
+    let server = Server::start(&[]);
+    let mut command = tcpcli(server.addr);
+    refuse(
+        command.arg("--batch"),
+        &[libc::SYS_clone, libc::SYS_clone3],
+        libc::EAGAIN,
+    );
+    let why = "Resource temporarily unavailable (os error 11)";
+    run(&mut command).failed(&format!("tcpcli: pthread_create error: {why}"));
 }

@@ -6,10 +6,9 @@ use common::*;
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt};
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::process::Command;
 use std::time::Duration;
 use unp::{AF_INET, Accept, Bind, Getsockname, Listen, SOCK_STREAM, Setsockopt, Socket, Sockfd};
 
@@ -20,16 +19,16 @@ fn bound() -> (Sockfd, SocketAddr) {
     (listenfd, servaddr)
 }
 
-/// A tcpserv whose parent is held still, so that it accepts nobody.
+/// A tcpserv whose parent is stopped, so that it accepts no connection.
 fn not_accepting(args: &[&str]) -> (Server, Stopped) {
     let server = Server::start(args);
     wait_accepting(server.pid());
-    let still = stop(server.pid());
-    (server, still)
+    let stopped = stop(server.pid());
+    (server, stopped)
 }
 
 #[test]
-fn s3_the_socket_is_in_listen_as_long_as_the_server_lives() {
+fn s3_the_listening_socket_stays_in_listen_as_long_as_the_server_lives() {
     let server = Server::start(&[]);
     let port = server.addr.port();
     assert_eq!(listening(port).len(), 1);
@@ -41,53 +40,47 @@ fn s3_the_socket_is_in_listen_as_long_as_the_server_lives() {
 }
 
 #[test]
-fn s3_listen_leads_from_closed_to_listen() {
-    let state = |sockfd: &Sockfd| tcp_info_state(sockfd);
+fn s3_listen_moves_the_socket_from_closed_to_listen() {
     let (listenfd, _) = bound();
-    assert_eq!(state(&listenfd), "CLOSED");
+    assert_eq!(tcp_info_state(&listenfd), "CLOSED");
     Listen(&listenfd, 1).unwrap();
-    assert_eq!(state(&listenfd), "LISTEN");
+    assert_eq!(tcp_info_state(&listenfd), "LISTEN");
 }
 
 #[test]
 fn s11_a_connection_is_complete_before_accept_is_called() {
-    let (server, still) = not_accepting(&[]);
+    let (server, stopped) = not_accepting(&[]);
 
     let stream = connect(server.addr);
     let client = stream.local_addr().unwrap();
 
     wait_state(server.addr, client, "ESTABLISHED");
     let row = connection(server.addr, client).unwrap();
-    assert_eq!(row.inode, 0, "it is nobody's descriptor yet");
-    wait_until("one to be in the queue", || {
-        listening(server.addr.port())[0].rx_queue == 1
-    });
-    drop(still);
-    wait_until("accept to take it", || {
-        listening(server.addr.port())[0].rx_queue == 0
-    });
+    assert_eq!(row.inode, 0, "no process has a descriptor of it yet");
+    let queue = || queued(server.addr.port());
+    wait_until("one connection in the queue", || queue() == 1);
+    drop(stopped);
+    wait_until("accept to take it", || queue() == 0);
     server.child_for(client);
 }
 
 #[test]
 fn s12_data_that_comes_before_accept_is_queued_and_echoed_later() {
-    let (server, still) = not_accepting(&[]);
+    let (server, stopped) = not_accepting(&[]);
     let mut stream = connect(server.addr);
     let client = stream.local_addr().unwrap();
 
     stream.write_all(b"early bird\n").unwrap();
-    wait_until("the kernel to queue it", || {
-        connection(server.addr, client).is_some_and(|row| row.rx_queue == 11)
-    });
+    wait_received(server.addr, client, 11);
 
-    drop(still);
+    drop(stopped);
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&mut stream), b"early bird\n");
 }
 
 #[test]
-fn s12_up_to_the_receive_buffer_and_none_is_lost() {
-    let (server, still) = not_accepting(&[]);
+fn s12_more_data_than_the_receive_buffer_holds_waits_at_the_client_and_none_is_lost() {
+    let (server, stopped) = not_accepting(&[]);
     let mut stream = connect(server.addr);
     let client = stream.local_addr().unwrap();
 
@@ -100,51 +93,47 @@ fn s12_up_to_the_receive_buffer_and_none_is_lost() {
         at_server > 0 && at_client > 0 && at_server + at_client == sent
     });
 
-    drop(still);
-    let reader = stream.try_clone().unwrap();
-    let echoed = std::io::copy(&mut reader.take(sent), &mut std::io::sink()).unwrap();
-    assert_eq!(echoed, sent);
+    drop(stopped);
+    let echoed = read_bytes(&mut stream, sent as usize);
+    assert!(echoed.iter().all(|&byte| byte == b'x'));
 }
 
 #[test]
-fn s13_the_backlog_bounds_the_queue_n_and_one_more_on_linux() {
+fn s13_the_queue_holds_backlog_and_one_connections_on_linux() {
     for backlog in [0, 1, 4] {
-        let (server, _still) = not_accepting(&["--backlog", &backlog.to_string()]);
+        let (server, _stopped) = not_accepting(&["--backlog", &backlog.to_string()]);
         backlog_is(&server, backlog);
     }
 }
 
 #[test]
-fn s13_the_backlog_is_listenq_from_the_environment_unless_an_option_is_given() {
+fn s13_the_backlog_is_that_of_the_option_or_of_listenq_in_the_environment() {
     let server = |args: &[&str]| {
-        let mut command = Command::new(TCPSERV);
-        command
-            .env("LISTENQ", "2")
-            .args(["-b", "127.0.0.1", "-p", "0"]);
-        let server = Server::spawn(command.args(args));
+        let mut command = tcpserv("127.0.0.1", 0);
+        let server = Server::spawn(command.env("LISTENQ", "2").args(args));
         wait_accepting(server.pid());
-        let still = stop(server.pid());
-        (server, still)
+        let stopped = stop(server.pid());
+        (server, stopped)
     };
-    let (by_environment, _still) = server(&[]);
+    let (by_environment, _stopped) = server(&[]);
     backlog_is(&by_environment, 2);
-    let (by_option, _still) = server(&["--backlog", "3"]);
+    let (by_option, _stopped) = server(&["--backlog", "3"]);
     backlog_is(&by_option, 3);
 }
 
-/// Fills the queue of a server that does not accept, and sees one more left outside.
+/// Fills the queue of a server that does not accept, and sees that one more connection
+/// stays in SYN_SENT.
 fn backlog_is(server: &Server, backlog: usize) {
     let _queue: Vec<_> = (0..=backlog).map(|_| connect(server.addr)).collect();
-    wait_until("the queue to be full", || {
-        listening(server.addr.port())[0].rx_queue == backlog as u64 + 1
-    });
+    let full = backlog as u64 + 1;
+    wait_until("a full queue", || queued(server.addr.port()) == full);
 
     let outside = socket2::Socket::new(AF_INET, SOCK_STREAM, None).unwrap();
     outside.set_nonblocking(true).unwrap();
     let why = outside.connect(&server.addr.into()).unwrap_err();
     assert_eq!(why.raw_os_error(), Some(libc::EINPROGRESS));
     let addr = outside.local_addr().unwrap().as_socket().unwrap();
-    // SYN and SYN-ACK over loopback are done within connect, had there been room.
+    // Over loopback the SYN is answered within connect, if there is room.
     assert_eq!(tcp_state(addr, server.addr), Some("SYN_SENT"));
     assert_eq!(tcp_state(server.addr, addr), None);
 }
@@ -162,17 +151,15 @@ fn s14_accept_takes_the_head_of_the_queue() {
 }
 
 #[test]
-fn s15_a_socket_that_is_bound_only_refuses_connections() {
+fn s15_a_socket_that_is_bound_but_does_not_listen_refuses_connections() {
     let (listenfd, servaddr) = bound();
-    let output = run(&mut tcpcli(servaddr));
-    assert_eq!(output.code, Some(1));
-    assert!(output.stdout.is_empty());
+    let ended = run(&mut tcpcli(servaddr));
     let why = "Connection refused (os error 111)";
-    let said = output.stderr;
-    assert_eq!(said, format!("tcpcli: connect error: {servaddr}: {why}\n"));
+    ended.failed(&format!("tcpcli: connect error: {servaddr}: {why}"));
+    assert!(ended.stdout.is_empty());
 
     Listen(&listenfd, 1).unwrap();
-    TcpStream::connect(servaddr).unwrap();
+    connect(servaddr);
 }
 
 #[test]

@@ -1,11 +1,10 @@
-//! Many clients, for long. These take minutes, so they are run when asked for:
+//! Many clients, for minutes. These tests run only when they are asked for:
 //! `cargo test --release --test load -- --ignored --test-threads=1`
 
 mod common;
 
 use common::*;
 use nix::unistd::Pid;
-use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A server at every loopback address: one alone has too few ephemeral ports.
+/// A server on all loopback addresses: one address has too few ephemeral ports.
 fn server(args: &[&str]) -> Server {
     Server::spawn(
         Command::new(TCPSERV)
@@ -36,7 +35,7 @@ fn visit(addr: SocketAddr, n: usize) {
     assert_eq!(rest(&mut stream), b"");
 }
 
-/// What a parent must not have more of after its clients than before.
+/// What a parent holds, which must not grow with its clients.
 #[derive(Debug)]
 struct Holds {
     memory_kb: u64,
@@ -44,10 +43,10 @@ struct Holds {
 }
 
 impl Holds {
-    fn must_be_as(&self, before: &Holds) {
+    fn must_be_like(&self, before: &Holds) {
         assert_eq!(self.descriptors, before.descriptors);
-        // The kernel counts pages by the batch: a few more are no leak, one for each of
-        // thousands of clients would be.
+        // The kernel counts pages in batches: a few more are no leak, one for each of
+        // thousands of clients is one.
         let (now, then) = (self.memory_kb, before.memory_kb);
         assert!(now <= then + 256, "{then} kB before, {now} kB after");
     }
@@ -66,9 +65,9 @@ fn holds(server: &Server) -> Holds {
 
 #[test]
 #[ignore = "heavy"]
-fn ten_thousand_clients_held_at_the_same_time() {
+fn ten_thousand_clients_are_served_at_the_same_time() {
     const CLIENTS: usize = 10_000;
-    set_limit(Pid::this(), nix::libc::RLIMIT_NOFILE, None);
+    set_limit(Pid::this(), nix::libc::RLIMIT_NOFILE, None); // as high as it may be
     let server = server(&[]);
     for n in 0..100 {
         visit(nth(&server, n), n);
@@ -95,11 +94,11 @@ fn ten_thousand_clients_held_at_the_same_time() {
     }
     drop(clients);
 
-    holds(&server).must_be_as(&before);
+    holds(&server).must_be_like(&before);
     assert!(server.said().is_empty());
 }
 
-/// 100,000 connections by so many clients at a time.
+/// 100,000 connections, so many at a time.
 fn a_hundred_thousand(clients: usize) {
     const CONNECTIONS: usize = 100_000;
     let server = server(&[]);
@@ -119,23 +118,23 @@ fn a_hundred_thousand(clients: usize) {
         }
     });
 
-    holds(&server).must_be_as(&before);
+    holds(&server).must_be_like(&before);
     assert!(server.said().is_empty());
 }
 
 #[test]
 #[ignore = "heavy"]
-fn a_hundred_thousand_connections_one_after_another() {
+fn a_hundred_thousand_connections_one_at_a_time() {
     a_hundred_thousand(1);
 }
 
 #[test]
 #[ignore = "heavy"]
-fn a_hundred_thousand_connections_by_fours() {
+fn a_hundred_thousand_connections_four_at_a_time() {
     a_hundred_thousand(4);
 }
 
-/// Marsaglia's xorshift: which bytes and sizes does not matter, only that they vary.
+/// Marsaglia's xorshift: bytes and sizes that vary.
 struct Random(u64);
 
 impl Random {
@@ -157,7 +156,7 @@ impl Random {
 
 #[test]
 #[ignore = "heavy"]
-fn random_bytes_for_a_minute_with_some_dying_at_random() {
+fn random_bytes_come_back_for_a_minute_while_other_clients_die() {
     const CLIENTS: u64 = 24;
     let server = server(&[]);
     let end = Instant::now() + Duration::from_secs(60);
@@ -185,15 +184,15 @@ fn random_bytes_for_a_minute_with_some_dying_at_random() {
     assert!(survived > CLIENTS && died > CLIENTS);
     holds(&server);
     assert!(server.is_alive());
-    let only_of_the_dead = |line: &String| line.contains("error: 127.0.0.");
+    let of_a_dead_client = |line: &String| line.contains("error: 127.0.0.");
     assert!(
-        server.said().iter().all(only_of_the_dead),
+        server.said().iter().all(of_a_dead_client),
         "{:?}",
         server.said()
     );
 }
 
-/// Sends up to a megabyte in pieces of random size, and reads it in others meanwhile.
+/// Sends up to a megabyte in pieces of random size, and reads its echo at the same time.
 fn survive(addr: SocketAddr, seed: u64) {
     let mut random = Random(seed);
     let length = 1 + random.below(1 << 20);
@@ -216,7 +215,7 @@ fn survive(addr: SocketAddr, seed: u64) {
     });
 }
 
-/// Dies in the middle of what it sends, by a reset or by a close.
+/// Ends in the middle of its data, by a reset or by a close.
 fn die(addr: SocketAddr, seed: u64) {
     let mut random = Random(seed);
     let mut stream = connect(addr);
@@ -227,8 +226,6 @@ fn die(addr: SocketAddr, seed: u64) {
         assert!(stream.read(&mut some).unwrap() > 0);
     }
     if random.below(2) == 0 {
-        SockRef::from(&stream)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
+        reset(stream);
     }
 }

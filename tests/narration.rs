@@ -1,123 +1,121 @@
-//! --trace: what it tells is so, in that order, and it changes nothing else.
+//! --trace: each line is true at its time, a cause stands before its effect, and nothing else
+//! changes.
 
 mod common;
 
 use common::*;
+use nix::libc;
 use nix::sys::signal::Signal;
-use std::time::{Duration, Instant};
+use nix::unistd::Pid;
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
 
-/// A line of a narration, taken apart at its columns.
+/// A line of a narration.
 #[derive(Clone, Debug, PartialEq)]
 struct Event {
     time: String,
     process: String,
     state: String,
-    call: String,
+    text: String,
 }
 
 fn event(line: &str) -> Event {
-    let column = |from: usize, to: usize| line[from..to].trim_end().to_owned();
-    let event = Event {
-        time: column(0, 15),
-        process: column(16, 32),
-        state: column(33, 44),
-        call: line[45..].to_owned(),
-    };
-    let digits: Vec<_> = event.time.split([':', '.']).map(str::len).collect();
+    let (head, tail) = line.split_once('\t').expect(line);
+    let (time, process) = head.split_once(' ').expect(line);
+    let digits: Vec<_> = time.split([':', '.']).map(str::len).collect();
     assert_eq!(digits, [2, 2, 2, 6], "{line}");
-    assert!(
-        [15, 32, 44].iter().all(|&gap| line.as_bytes()[gap] == b' '),
-        "{line}"
-    );
-    event
+    Event {
+        time: time.to_owned(),
+        process: process.to_owned(),
+        state: tail[..11].trim_end().to_owned(),
+        text: tail[12..].to_owned(),
+    }
 }
 
-/// The lines of a narration, without those that a program says anyway.
-fn events(lines: &[String]) -> Vec<Event> {
-    let narrated = |line: &&String| line.as_bytes()[0].is_ascii_digit();
-    lines
-        .iter()
-        .filter(narrated)
-        .map(|line| event(line))
-        .collect()
+/// The lines of a narration, without the messages of a program.
+fn events<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<Event> {
+    let told = |line: &&str| line.starts_with(|first: char| first.is_ascii_digit());
+    lines.into_iter().filter(told).map(event).collect()
 }
 
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::to_owned).collect()
-}
-
-/// State and call, as a pair to compare.
-fn told(events: &[Event]) -> Vec<(&str, &str)> {
-    events
-        .iter()
-        .map(|event| (event.state.as_str(), event.call.as_str()))
-        .collect()
-}
-
-fn of<'a>(events: &'a [Event], process: &str) -> Vec<(&'a str, &'a str)> {
+/// The events of one process, as pairs of state and text.
+fn of(events: &[Event], program: &str, pid: Pid) -> Vec<(String, String)> {
+    let process = format!("{program}[{pid}]");
     let its = events.iter().filter(|event| event.process == process);
-    its.map(|event| (event.state.as_str(), event.call.as_str()))
+    its.map(|event| (event.state.clone(), event.text.clone()))
         .collect()
+}
+
+fn assert_told(told: &[(String, String)], expected: &[(&str, String)]) {
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(state, text)| (state.to_string(), text.clone()))
+        .collect();
+    assert_eq!(told, expected);
+}
+
+/// The descriptor that the narration's first line says socket() returned.
+fn socket_number(told: &[(String, String)]) -> i32 {
+    let (_, number) = told[0].1.split_once(" = ").unwrap();
+    number.parse().unwrap()
+}
+
+fn server_events(server: &Server) -> Vec<Event> {
+    events(server.said().iter().map(String::as_str))
 }
 
 fn traced_server() -> Server {
     Server::start(&["--trace"])
 }
 
-fn traced_client(server: &Server) -> Client {
-    Client::start(server.addr, &["--trace"])
+/// One session of one line, and the events of both programs in the order of their times.
+fn session() -> (Vec<Event>, Server, Pid, Pid) {
+    let server = traced_server();
+    let mut client = Client::start(server.addr, &["--trace"]);
+    let pid = client.pid();
+    let child = server.child_for(client.addr());
+    wait_reading_socket(child);
+    client.type_in(b"hello\n");
+    assert_eq!(client.printed(6), b"hello\n");
+    wait_reading_input(pid);
+    let ended = client.finish();
+    assert_eq!((ended.code, ended.stdout.as_slice()), (Some(0), &b""[..]));
+    server.wait_said("waitpid");
+
+    let mut all = server_events(&server);
+    let its = events(ended.stderr.lines());
+    assert_eq!(its.len(), ended.stderr.lines().count(), "no other line");
+    all.extend(its);
+    all.sort_by(|one, other| one.time.cmp(&other.time));
+    (all, server, pid, child)
 }
 
 #[test]
-fn both_programs_tell_the_whole_sequence() {
-    let server = traced_server();
-    let (servaddr, parent) = (server.addr, server.pid());
-    let mut client = traced_client(&server);
-    let cliaddr = client.addr();
-    let child = server.child_for(cliaddr);
-    client.type_in(b"hello\n");
-    assert_eq!(client.printed(6), b"hello\n");
-    wait_reading_input(client.pid());
-    wait_reading_socket(child);
-    wait_accepting(parent);
-    let pid = client.pid();
-    let ended = client.finish();
-    assert_eq!((ended.code, ended.stdout.as_slice()), (Some(0), &b""[..]));
+fn both_programs_tell_each_call_with_its_state() {
+    let (all, server, client, child) = session();
+    let servaddr = server.addr;
 
-    let client = events(&lines(&ended.stderr));
-    assert_eq!(
-        client.len(),
-        ended.stderr.lines().count(),
-        "not a word besides"
+    let told = of(&all, "tcpcli", client);
+    let n = socket_number(&told);
+    let cliaddr = told[3].1.split(' ').nth(1).unwrap();
+    let connection = format!("{n}: {cliaddr} to {servaddr}");
+    assert_told(
+        &told[..10],
+        &[
+            ("CLOSED", format!("socket(AF_INET, SOCK_STREAM, 0) = {n}")),
+            ("CLOSED", format!("setsockopt({n}, KeepAlive) = 0")),
+            ("CLOSED", format!("connect({n}, {servaddr}) = 0")),
+            ("ESTABLISHED", connection.clone()),
+            ("", "Fgets(stdin) = 6".into()),
+            ("ESTABLISHED", format!("Writen({n}) = 6")),
+            ("ESTABLISHED", format!("Readline({n}) = 6")),
+            ("", "Fputs(stdout) = 0".into()),
+            ("", "Fgets(stdin) = NULL".into()),
+            ("ESTABLISHED", format!("close({n}) = 0, holds no socket")),
+        ],
     );
-    assert!(
-        client
-            .iter()
-            .all(|event| event.process == format!("tcpcli[{pid}]"))
-    );
-    assert_eq!(
-        told(&client[..7]),
-        [
-            ("CLOSED", "socket(AF_INET, SOCK_STREAM, 0) = 3"),
-            (
-                "ESTABLISHED",
-                &format!("connect(3) = 0, {cliaddr} -> {servaddr}")
-            ),
-            ("ESTABLISHED", "Fgets = 6"),
-            ("ESTABLISHED", "Writen(3) = 6"),
-            ("ESTABLISHED", "Readline = 6"),
-            ("ESTABLISHED", "Fgets = NULL, end of file"),
-            ("ESTABLISHED", "str_cli returns"),
-        ]
-    );
-    assert_eq!(client[7].call, "close(3) = 0, as the exit would do");
-    // Which states there are between close and TIME_WAIT is a matter of microseconds.
-    let mut after: Vec<_> = client[7..]
-        .iter()
-        .map(|event| event.state.as_str())
-        .collect();
-    assert_eq!(after.pop(), Some(""), "exit");
-    assert_eq!(after.last(), Some(&"TIME_WAIT"));
+    // It takes microseconds from the close to TIME_WAIT, and each of these states may be missed.
+    let after: Vec<_> = told[10..].iter().map(|(state, _)| state.as_str()).collect();
     let possible = ["FIN_WAIT_1", "FIN_WAIT_2", "TIME_WAIT"];
     let place = |state: &&str| possible.iter().position(|other| other == state);
     assert!(
@@ -125,185 +123,200 @@ fn both_programs_tell_the_whole_sequence() {
         "{after:?}"
     );
     assert!(after.is_sorted_by_key(place), "{after:?}");
-    assert!(
-        client[8..client.len() - 1]
-            .iter()
-            .all(|event| event.call == "(3 is closed)")
-    );
-    assert_eq!(client.last().unwrap().call, "exit");
+    assert_eq!(after.last(), Some(&"TIME_WAIT"));
+    assert!(told[10..].iter().all(|(_, text)| *text == connection));
 
-    server.wait_said("waitpid");
-    let served = events(&server.said());
-    assert_eq!(
-        of(&served, &format!("tcpserv[{child}]"))[..6],
-        [
-            ("", "fork() = 0"),
-            ("LISTEN", "close(3) = 0, the parent still holds it"),
-            ("ESTABLISHED", "read(4) = 6"),
-            ("ESTABLISHED", "Writen(4) = 6"),
-            ("CLOSE_WAIT", "read(4) = 0, the FIN"),
-            ("CLOSE_WAIT", "str_echo(4) returns"),
-        ]
-    );
-    let at_its_end = &of(&served, &format!("tcpserv[{child}]"))[6..];
-    assert!(
-        ["LAST_ACK", "CLOSED"].contains(&at_its_end[0].0),
-        "{at_its_end:?}"
-    );
-    assert_eq!(at_its_end[0].1, "close(4) = 0, as the exit would do");
-    assert_eq!(at_its_end[1..], [("", "_exit(0)")]);
-
-    let in_between = of(&served, &format!("tcpserv[{parent}]"));
-    let accept = format!("accept(3) = 4, {servaddr} <- {cliaddr}, 0 more in the queue");
-    assert_eq!(
-        in_between[3..7],
-        [
-            ("ESTABLISHED", accept.as_str()),
-            ("", &format!("fork() = {child}")),
-            ("ESTABLISHED", "close(4) = 0, the child still holds it"),
+    let parent = of(&all, "tcpserv", server.pid());
+    let listenfd = socket_number(&parent);
+    let accepted = format!("accept({listenfd}) = ");
+    let accept = parent.iter().find(|(_, text)| text.starts_with(&accepted));
+    let connfd = accept.unwrap().1[accepted.len()..]
+        .split(',')
+        .next()
+        .unwrap();
+    let both = format!("holds {listenfd} LISTEN, {connfd} ESTABLISHED");
+    let place = parent.iter().position(|told| Some(told) == accept).unwrap();
+    assert_told(
+        &parent[place..place + 4],
+        &[
+            ("LISTEN", format!("{accepted}{connfd}, 0 in its queue")),
+            ("ESTABLISHED", format!("{connfd}: {servaddr} to {cliaddr}")),
+            ("", format!("fork() = {child}, {both}")),
             (
-                "",
-                &format!("waitpid({child}) = {child}, which exited with status 0")
+                "ESTABLISHED",
+                format!("close({connfd}) = 0, holds {listenfd} LISTEN"),
             ),
-        ]
+        ],
     );
+    let reaped = ("".into(), format!("waitpid(-1) = {child}, exit status: 0"));
+    assert!(parent.contains(&reaped), "{parent:?}");
+
+    let told = of(&all, "tcpserv", child);
+    assert_told(
+        &told[..6],
+        &[
+            ("", format!("fork() = 0, {both}")),
+            (
+                "LISTEN",
+                format!("close({listenfd}) = 0, holds {connfd} ESTABLISHED"),
+            ),
+            ("ESTABLISHED", format!("read({connfd}) = 6")),
+            ("ESTABLISHED", format!("Writen({connfd}) = 6")),
+            ("CLOSE_WAIT", format!("read({connfd}) = 0")),
+            (
+                "CLOSE_WAIT",
+                format!("close({connfd}) = 0, holds no socket"),
+            ),
+        ],
+    );
+    let end = &told[told.len() - 2..];
+    let connection = format!("{connfd}: {servaddr} to {cliaddr}");
+    assert_told(end, &[("CLOSED", connection), ("", "_exit(0)".into())]);
 }
 
 #[test]
-fn the_server_tells_of_its_beginning() {
-    let server = Server::start(&["--trace", "--backlog", "7"]);
-    let first = events(&server.said());
-    assert_eq!(
-        told(&first),
-        [
-            ("CLOSED", "socket(AF_INET, SOCK_STREAM, 0) = 3"),
-            ("CLOSED", "bind(3, 127.0.0.1:0) = 0"),
-            ("LISTEN", "listen(3, 7) = 0"),
-        ]
-    );
+fn sorted_by_time_each_cause_stands_before_its_effect() {
+    for _ in 0..10 {
+        let (all, server, client, child) = session();
+        let place = |program: &str, pid: Pid, state: &str, text: &str| {
+            let process = format!("{program}[{pid}]");
+            let place = all.iter().position(|event| {
+                let of_it = event.process == process && event.state == state;
+                of_it && event.text.contains(text)
+            });
+            place.unwrap_or_else(|| panic!("{process} did not tell {state} {text:?}: {all:#?}"))
+        };
+        let parent = server.pid();
+        let chain = [
+            place("tcpserv", parent, "LISTEN", "listen("),
+            place("tcpcli", client, "CLOSED", "connect("),
+            place("tcpserv", parent, "LISTEN", "accept("),
+            place("tcpserv", parent, "", "fork() = "),
+            place("tcpserv", child, "", "fork() = 0"),
+            place("tcpserv", child, "LISTEN", "close("),
+            place("tcpcli", client, "ESTABLISHED", "Writen("),
+            place("tcpserv", child, "ESTABLISHED", "read("),
+            place("tcpserv", child, "ESTABLISHED", "Writen("),
+            place("tcpcli", client, "ESTABLISHED", "Readline("),
+            place("tcpcli", client, "", "Fgets(stdin) = NULL"),
+            place("tcpcli", client, "ESTABLISHED", "close("),
+            place("tcpserv", child, "CLOSE_WAIT", "read("),
+            place("tcpserv", child, "CLOSE_WAIT", "close("),
+            place("tcpcli", client, "TIME_WAIT", ""),
+        ];
+        assert!(chain.is_sorted(), "{chain:?} {all:#?}");
+    }
 }
 
 #[test]
-fn the_column_tells_the_truth_while_the_child_is_held_still() {
+fn the_states_are_those_of_the_kernel_while_the_child_is_stopped() {
     let server = traced_server();
-    let mut client = traced_client(&server);
-    let child = server.child_for(client.addr());
+    let mut client = Client::start(server.addr, &["--trace"]);
+    let (pid, child) = (client.pid(), server.child_for(client.addr()));
     wait_reading_socket(child);
-    let still = stop(child);
+    let stopped = stop(child);
 
     let start = Instant::now();
     let ended = client.finish();
 
     assert_eq!(ended.code, Some(0));
-    assert!(
-        start.elapsed() > Duration::from_millis(900),
-        "it watched for a second"
+    let watched = start.elapsed();
+    assert!(watched > Duration::from_millis(900), "{watched:?}");
+    let told = of(&events(ended.stderr.lines()), "tcpcli", pid);
+    let states: Vec<_> = told.iter().map(|(state, _)| state.as_str()).collect();
+    assert_eq!(
+        states.last(),
+        Some(&"FIN_WAIT_2"),
+        "no TIME_WAIT: {states:?}"
     );
-    assert!(start.elapsed() < Duration::from_secs(20), "and no longer");
-    let client = events(&lines(&ended.stderr));
-    let states: Vec<_> = client.iter().map(|event| event.state.as_str()).collect();
-    assert!(!states.contains(&"TIME_WAIT"), "{states:?}");
-    assert_eq!(states[states.len() - 2..], ["FIN_WAIT_2", ""]);
 
-    drop(still);
+    drop(stopped);
     server.wait_said("waitpid");
-    let served = events(&server.said());
-    let its = of(&served, &format!("tcpserv[{child}]"));
-    let read = its.iter().position(|(_, call)| call.starts_with("read"));
-    assert_eq!(its[read.unwrap()], ("CLOSE_WAIT", "read(4) = 0, the FIN"));
+    let told = of(&server_events(&server), "tcpserv", child);
+    let read = told.iter().find(|(_, text)| text.starts_with("read("));
+    assert_eq!(read.unwrap().0, "CLOSE_WAIT");
 }
 
 #[test]
-fn it_tells_how_many_wait_in_the_queue_and_that_the_server_has_gone() {
+fn accept_tells_how_many_connections_wait_in_the_queue() {
     let server = traced_server();
     wait_accepting(server.pid());
-    let still = stop(server.pid());
-    let mut client = traced_client(&server);
-    let cliaddr = client.addr();
-    let _others = [connect(server.addr), connect(server.addr)];
-    drop(still);
-
-    let said = server.wait_said(&format!("<- {cliaddr}"));
-    assert!(said.ends_with(", 2 more in the queue"), "{said}");
-
-    let child = server.child_for(cliaddr);
-    signal(child, Signal::SIGKILL);
-    let said = server.wait_said("waitpid");
-    assert!(
-        said.ends_with("which was killed by signal 9 (SIGKILL)"),
-        "{said}"
-    );
-    wait_state(cliaddr, server.addr, "CLOSE_WAIT");
-    client.type_in(b"hello?\n");
-    let ended = client.wait();
-    assert_eq!(ended.code, Some(1), "as without --trace");
-    let said = lines(&ended.stderr);
-    assert_eq!(
-        said.last().unwrap(),
-        "tcpcli: str_cli: server terminated prematurely"
-    );
-    let events = events(&said);
-    let fgets = events
-        .iter()
-        .find(|event| event.call == "Fgets = 7")
-        .unwrap();
-    assert_eq!(fgets.state, "CLOSE_WAIT", "it could have been known");
-    let end: Vec<_> = events
-        .iter()
-        .rev()
-        .take(3)
-        .map(|event| &event.call)
-        .collect();
-    assert_eq!(
-        end,
-        ["exit", "close(3) = 0, as the exit would do", "Readline = 0"]
-    );
+    let stopped = stop(server.pid());
+    let _clients = [
+        connect(server.addr),
+        connect(server.addr),
+        connect(server.addr),
+    ];
+    drop(stopped);
+    for queue in [2, 1, 0] {
+        server.wait_said(&format!(", {queue} in its queue"));
+    }
 }
 
 #[test]
-fn a_half_close_is_seen_in_the_column() {
+fn a_server_that_ends_early_is_seen_in_the_state_before_the_next_call() {
     let server = traced_server();
-    let mut client = traced_client(&server);
-    let addr = client.addr();
-    let child = server.child_for(addr);
+    let mut client = Client::start(server.addr, &["--trace"]);
+    let (pid, cliaddr) = (client.pid(), client.addr());
+    let child = server.child_for(cliaddr);
+    signal(child, Signal::SIGKILL);
+    let told = server.wait_said("waitpid");
+    assert!(
+        told.ends_with(&format!("waitpid(-1) = {child}, signal: 9 (SIGKILL)")),
+        "{told}"
+    );
+    wait_state(cliaddr, server.addr, "CLOSE_WAIT");
+
+    client.type_in(b"hello?\n");
+    let ended = client.wait();
+
+    assert_eq!(ended.code, Some(1), "as without --trace");
+    let message = "tcpcli: str_cli: server terminated prematurely";
+    assert_eq!(ended.stderr.lines().last(), Some(message));
+    let told = of(&events(ended.stderr.lines()), "tcpcli", pid);
+    let writen = told.iter().find(|(_, text)| text.starts_with("Writen("));
+    assert_eq!(writen.unwrap().0, "CLOSE_WAIT");
+}
+
+#[test]
+fn a_half_close_is_told_and_then_its_state() {
+    let server = traced_server();
+    let mut client = Client::start(server.addr, &["--trace"]);
+    let (pid, cliaddr) = (client.pid(), client.addr());
+    let child = server.child_for(cliaddr);
     wait_reading_socket(child);
-    let still = stop(child);
+    let stopped = stop(child);
     client.type_in(b"last");
     client.end_input();
-    wait_state(addr, server.addr, "FIN_WAIT_2");
-    drop(still);
+    wait_state(cliaddr, server.addr, "FIN_WAIT_2");
+    drop(stopped);
 
     let ended = client.wait();
     assert_eq!(
         (ended.code, ended.stdout.as_slice()),
         (Some(0), &b"last"[..])
     );
-    let events = events(&lines(&ended.stderr));
-    let shutdown = events
+    let told = of(&events(ended.stderr.lines()), "tcpcli", pid);
+    let place = told
         .iter()
-        .find(|event| event.call.starts_with("shutdown"))
-        .unwrap();
-    assert_eq!(shutdown.call, "shutdown(3, SHUT_WR) = 0");
+        .position(|(_, text)| text.starts_with("shutdown("));
+    let [shutdown, after] = &told[place.unwrap()..][..2] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(shutdown.0, "ESTABLISHED");
+    assert!(shutdown.1.ends_with(", SHUT_WR) = 0"), "{shutdown:?}");
     assert!(
-        ["FIN_WAIT_1", "FIN_WAIT_2"].contains(&shutdown.state.as_str()),
-        "{shutdown:?}"
+        ["FIN_WAIT_1", "FIN_WAIT_2"].contains(&after.0.as_str()),
+        "{after:?}"
     );
-    // In TIME_WAIT the connection has left its socket, which is open: still it is found.
-    let readline = events
-        .iter()
-        .find(|event| event.call == "Readline = 4")
-        .unwrap();
+    // In TIME_WAIT the connection is detached from its socket, which is open: it is found all
+    // the same.
+    let readline = told.iter().find(|(_, text)| text.starts_with("Readline("));
     assert!(
-        ["FIN_WAIT_2", "TIME_WAIT"].contains(&readline.state.as_str()),
-        "{readline:?}"
+        ["FIN_WAIT_2", "TIME_WAIT"].contains(&readline.unwrap().0.as_str()),
+        "{told:?}"
     );
-    let end: Vec<_> = events
-        .iter()
-        .rev()
-        .map(|event| event.state.as_str())
-        .take(2)
-        .collect();
-    assert_eq!(end, ["", "TIME_WAIT"]);
+    assert_eq!(told.last().unwrap().0, "TIME_WAIT");
 }
 
 #[test]
@@ -313,63 +326,114 @@ fn lines_of_parent_and_children_never_mix() {
         let addr = server.addr;
         std::thread::spawn(move || {
             for _ in 0..25 {
-                assert_eq!(
-                    Client::start(addr, &[]).feed(b"one\ntwo\nthree\n").stdout,
-                    b"one\ntwo\nthree\n"
-                );
+                Client::start(addr, &[])
+                    .feed(b"one\ntwo\nthree\n")
+                    .printed(b"one\ntwo\nthree\n");
             }
         })
     });
     for visit in visits.collect::<Vec<_>>() {
-        visit.join().unwrap();
+        join("25 clients", visit);
     }
-    wait_until("the last child to be reaped", || {
-        server.children().is_empty()
-    });
-    wait_until("all its words", || {
-        server
-            .said()
-            .iter()
-            .filter(|line| line.contains("waitpid"))
-            .count()
-            == 100
+    wait_until("a hundred children to be reaped", || {
+        let said = server.said();
+        said.iter().filter(|line| line.contains("waitpid")).count() == 100
     });
     let said = server.said();
-    assert_eq!(events(&said).len(), said.len(), "each line is an event");
+    assert_eq!(
+        server_events(&server).len(),
+        said.len(),
+        "each line is an event"
+    );
 }
 
 #[test]
-fn a_call_that_fails_is_told_as_well() {
+fn a_call_that_fails_is_told_with_its_reason() {
     let server = Server::start(&[]);
-    let port = server.addr.port().to_string();
-    let mut second = std::process::Command::new(TCPSERV);
-    let ended = run(second.args(["--trace", "-b", "127.0.0.1", "-p", &port]));
-    let said = lines(&ended.stderr);
+    let ended = run(tcpserv("127.0.0.1", server.addr.port()).arg("--trace"));
     let why = "Address already in use (os error 98)";
-    let bind = format!("bind(3, 127.0.0.1:{port}) = -1, {why}");
-    assert_eq!(
-        told(&events(&said)).last(),
-        Some(&("CLOSED", bind.as_str()))
+    let told = events(ended.stderr.lines());
+    let bind = told.last().unwrap();
+    assert_eq!(bind.state, "CLOSED");
+    assert!(
+        bind.text.starts_with("bind(") && bind.text.ends_with(&format!(" = -1, {why}")),
+        "{bind:?}"
     );
-    assert_eq!(
-        said.last().unwrap(),
-        &format!("tcpserv: bind error: 127.0.0.1:{port}: {why}")
-    );
+    let message = format!("tcpserv: bind error: {}: {why}", server.addr);
+    assert_eq!(ended.stderr.lines().last(), Some(message.as_str()));
 
-    let bound = socket2::Socket::new(unp::AF_INET, unp::SOCK_STREAM, None).unwrap();
-    bound
-        .bind(
-            &"127.0.0.1:0"
-                .parse::<std::net::SocketAddr>()
-                .unwrap()
-                .into(),
-        )
-        .unwrap();
-    let nobody = bound.local_addr().unwrap().as_socket().unwrap();
+    let bound = unp::Socket(unp::AF_INET, unp::SOCK_STREAM, 0).unwrap();
+    unp::Bind(&bound, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = unp::Getsockname(&bound).unwrap();
     let ended = run(tcpcli(nobody).arg("--trace"));
-    let connect = "connect(3) = -1, Connection refused (os error 111)";
-    assert_eq!(
-        told(&events(&lines(&ended.stderr))).last(),
-        Some(&("CLOSED", connect))
+    let told = events(ended.stderr.lines());
+    let connect = told.last().unwrap();
+    assert_eq!(connect.state, "CLOSED");
+    let why = "Connection refused (os error 111)";
+    assert!(
+        connect.text.ends_with(&format!("{nobody}) = -1, {why}")),
+        "{connect:?}"
+    );
+}
+
+#[test]
+fn the_end_of_the_idle_timeout_is_told() {
+    let server = Server::start(&["--trace", "--idle-timeout", "1"]);
+    let (_stream, child) = server.client();
+    server.wait_said("waitpid");
+    let told = of(&server_events(&server), "tcpserv", child);
+    let read = told.iter().find(|(_, text)| text.starts_with("read("));
+    let (state, text) = read.unwrap();
+    assert_eq!(state, "ESTABLISHED");
+    assert!(text.ends_with(" = -1, idle for 1s"), "{text}");
+}
+
+#[test]
+fn the_clock_follows_a_change_of_daylight_saving_time() {
+    // A zone whose clocks go one hour ahead in two or three seconds, and back tomorrow.
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let change = since.unwrap().as_secs() as libc::time_t + 3;
+    // SAFETY: gmtime_r writes to a `tm` of its caller's; all zeros is a `tm`.
+    let tm = unsafe {
+        let mut tm: libc::tm = std::mem::zeroed();
+        libc::gmtime_r(&change, &mut tm);
+        tm
+    };
+    let (day, time) = (
+        tm.tm_yday,
+        format!("{}:{}:{}", tm.tm_hour, tm.tm_min, tm.tm_sec),
+    );
+    let zone = format!("AAA0BBB,{day}/{time},{}/{time}", (day + 1) % 365);
+
+    let server = Server::start(&[]);
+    let mut command = tcpcli(server.addr);
+    command.arg("--trace").env("TZ", zone);
+    let mut client = Client::spawn(&mut command, Stdio::piped(), Stdio::piped());
+    client.addr();
+    wait_until("the change", || {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.unwrap().as_secs() as libc::time_t > change
+    });
+    client.type_in(b"hello\n");
+    let ended = client.finish();
+
+    let told = events(ended.stderr.lines());
+    let seconds = |event: &Event| {
+        let parts = event.time[..8]
+            .split(':')
+            .map(|part| part.parse::<i64>().unwrap());
+        parts.fold(0, |sum, part| sum * 60 + part)
+    };
+    let of = |text: &str| {
+        seconds(
+            told.iter()
+                .find(|event| event.text.starts_with(text))
+                .unwrap(),
+        )
+    };
+    let ahead = (of("Fgets(stdin) = 6") - of("socket(")).rem_euclid(86_400);
+    assert!(
+        (3600..3600 + 60).contains(&ahead),
+        "{ahead} s between the two lines"
     );
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 #[test]
-fn t1_the_end_that_closes_first_has_time_wait_the_client_normally() {
+fn t1_the_end_that_closes_first_is_in_time_wait_normally_the_client() {
     let server = Server::start(&[]);
     let (mut client, _) = server.tcpcli();
     let addr = client.addr();
@@ -20,7 +20,7 @@ fn t1_the_end_that_closes_first_has_time_wait_the_client_normally() {
     wait_state(server.addr, addr, None);
 }
 
-/// A server that closed first: its child was killed, then the client left.
+/// A server that closed first: its child was killed, then its client ended.
 fn closed_first() -> (Server, SocketAddr) {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
@@ -32,7 +32,7 @@ fn closed_first() -> (Server, SocketAddr) {
 }
 
 #[test]
-fn t1_the_server_when_it_closes_first() {
+fn t1_the_server_is_in_time_wait_when_it_closes_first() {
     let (server, addr) = closed_first();
     wait_state(server.addr, addr, "TIME_WAIT");
     wait_state(addr, server.addr, None);
@@ -53,14 +53,13 @@ fn t2_a_port_in_time_wait_cannot_be_bound_without_so_reuseaddr_and_can_with_it()
     assert_eq!(bind(false), Err(std::io::ErrorKind::AddrInUse));
     assert_eq!(bind(true), Ok(()));
 
-    let _port = server.addr.port().to_string();
     let again = Server::spawn(&mut tcpserv("127.0.0.1", server.addr.port()));
     assert_eq!(again.addr, server.addr);
     assert_eq!(tcp_state(server.addr, addr), Some("TIME_WAIT"), "still");
 }
 
 #[test]
-fn t3_it_lasts_2msl_60_seconds_on_linux() {
+fn t3_time_wait_lasts_2msl_60_seconds_on_linux() {
     let server = Server::start(&[]);
     let (mut client, _) = server.tcpcli();
     let addr = client.addr();

@@ -4,18 +4,51 @@ use anyhow::Result;
 use clap::Parser;
 use std::convert::Infallible;
 use std::io::{stdin, stdout};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::exit;
 use unp::*;
 
-/// Echo client of UNIX Network Programming, chapter 5: sends each line that it
-/// reads from standard input to the server and prints what comes back.
+fn main() {
+    let Err(error) = tcpcli(&options()); // it never returns Ok
+    if error.is::<StdoutClosed>() {
+        exit(0); // as for `tcpcli 127.0.0.1 < file | head -1`
+    }
+    err_quit(&error);
+}
+
+fn tcpcli(args: &Args) -> Result<Infallible> {
+    let mut servaddr = args.ip_address; // sin_family, sin_addr: Inet_pton
+    servaddr.set_port(args.port); // sin_port
+
+    let mut sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
+
+    Setsockopt(&sockfd, SO_KEEPALIVE, &true)?; // finds out that the server's host is gone
+
+    Connect(&mut sockfd, servaddr)?;
+
+    let done = if args.batch {
+        str_cli_batch(stdin(), &sockfd, stdout())
+    } else {
+        str_cli(stdin(), &sockfd, stdout())
+    };
+
+    if args.trace {
+        close_and_watch(sockfd); // else the exit closes it
+    }
+    done?;
+    exit(0);
+}
+
+// What the listing does not have.
+
+/// Echo client of UNIX Network Programming, chapter 5: sends each line of standard input
+/// to the server and prints what comes back.
 #[derive(Parser)]
 #[command(name = env!("CARGO_BIN_NAME"), version)]
 struct Args {
     /// The server's address, IPv4 or IPv6
-    #[arg(value_name = "IPaddress")]
-    ip_address: IpAddr,
+    #[arg(value_name = "IPaddress", value_parser = Inet_pton)]
+    ip_address: SocketAddr,
 
     /// The server's port
     #[arg(short, long, default_value_t = SERV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
@@ -25,35 +58,15 @@ struct Args {
     #[arg(long)]
     batch: bool,
 
-    /// Narrate each call, and the state of the connection after it, on standard error
+    /// Tell each call, and the state of the connection, on standard error
     #[arg(long)]
     trace: bool,
 }
 
-fn main() {
-    let Err(error) = tcpcli(&Args::parse());
-    err_quit(&error);
-}
-
-fn tcpcli(args: &Args) -> Result<Infallible> {
+fn options() -> Args {
+    let args = Args::parse();
     if args.trace {
-        trace::start();
+        trace::start(utc_offset);
     }
-
-    let servaddr = SocketAddr::new(args.ip_address, args.port);
-
-    let mut sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?;
-
-    Connect(&mut sockfd, servaddr)?;
-
-    let talked = if args.batch {
-        str_cli_batch(stdin(), &sockfd, stdout())
-    } else {
-        str_cli(stdin(), &sockfd, stdout())
-    };
-
-    trace::before_exit_watch(sockfd);
-
-    talked?;
-    exit(0); // the kernel closes sockfd, and sends the FIN
+    args
 }

@@ -1,6 +1,6 @@
 //! The kernel's table of TCP connections: /proc/net/tcp and tcp6.
 
-use super::{sockets, wait_until};
+use super::{sockets, wait_until, wait_while_alive};
 use nix::unistd::Pid;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -40,12 +40,19 @@ pub const STATES: [&str; 13] = [
     "SYN_RCVD",
 ];
 
-pub fn connections() -> Vec<Connection> {
+/// The rows with this port at either end.
+pub fn connections(port: u16) -> Vec<Connection> {
+    rows(&format!(":{port:04X} "))
+}
+
+/// The rows that contain this text. After a benchmark the table may have 50,000 others.
+fn rows(text: &str) -> Vec<Connection> {
     let mut rows = Vec::new();
     for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
         // A kernel without IPv6 has no second file.
         let table = fs::read_to_string(file).unwrap_or_default();
-        rows.extend(table.lines().skip(1).map(row));
+        let found = table.lines().filter(|line| line.contains(text));
+        rows.extend(found.map(row));
     }
     rows
 }
@@ -90,14 +97,16 @@ fn address(text: &str) -> SocketAddr {
 /// One end of a connection: the row whose own address is `local`.
 pub fn connection(local: SocketAddr, remote: SocketAddr) -> Option<Connection> {
     let this = |row: &Connection| row.local == local && row.remote == remote;
-    connections().into_iter().find(this)
+    connections(local.port()).into_iter().find(this)
 }
 
 /// The connection of a client process, which has no other.
 pub fn connection_of(client: Pid) -> Option<Connection> {
-    let inodes = sockets(client);
-    let its = |row: &Connection| inodes.contains(&row.inode);
-    connections().into_iter().find(its)
+    let find = |inode: u64| {
+        let mut rows = rows(&format!(" {inode} ")).into_iter();
+        rows.find(|row| row.inode == inode)
+    };
+    sockets(client).into_iter().find_map(find)
 }
 
 /// The state of one end of a connection; `None` when the kernel does not know it any more.
@@ -123,10 +132,19 @@ pub fn wait_received(local: SocketAddr, remote: SocketAddr, bytes: u64) {
 /// The listening sockets on a port.
 pub fn listening(port: u16) -> Vec<Connection> {
     let its = |row: &Connection| row.state == "LISTEN" && row.local.port() == port;
-    connections().into_iter().filter(its).collect()
+    connections(port).into_iter().filter(its).collect()
 }
 
 /// How many complete connections wait for accept on a port.
 pub fn queued(port: u16) -> u64 {
     listening(port)[0].rx_queue
+}
+
+/// The address at which a process listens, once it does.
+pub fn listening_address(pid: Pid) -> SocketAddr {
+    wait_while_alive(pid, "the server to listen", || {
+        let inodes = sockets(pid);
+        let its = |row: &Connection| row.state == "LISTEN" && inodes.contains(&row.inode);
+        rows(" 0A ").into_iter().find(its).map(|row| row.local)
+    })
 }

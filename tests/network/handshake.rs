@@ -124,9 +124,8 @@ pub fn w11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one
     let mut two = Peer::connected(1501, server.addr);
     let children = [&one, &two].map(|client| client.child(&server));
     assert_ne!(children[0], children[1]);
-    let at_port_21: Vec<_> = connections()
+    let at_port_21: Vec<_> = connections(21)
         .into_iter()
-        .filter(|socket| socket.local.port() == 21)
         .map(|socket| (socket.state, socket.remote.port()))
         .collect();
     for socket in [("LISTEN", 0), ("ESTABLISHED", 1500), ("ESTABLISHED", 1501)] {
