@@ -94,8 +94,8 @@ fn drawing() -> String {
 
 fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {
     // Parent and child run at the same time after fork. The parent is told first.
-    let parent =
-        |call: &&Event| call.process.starts_with("tcpserv") && !call.process.contains(child);
+    let is_child = |call: &Event| call.process.ends_with(&format!("[{child}]"));
+    let parent = |call: &&Event| call.process.starts_with("tcpserv") && !is_child(call);
     let mut closes = calls
         .iter()
         .filter(parent)
@@ -103,21 +103,16 @@ fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {
     let parent_has_closed = closes.next().map_or(Duration::ZERO, |call| call.time);
     let start = segments[0].segment.time;
     let mut rows: Vec<(Duration, String)> = Vec::new();
-    for Event {
-        time,
-        process,
-        text,
-        ..
-    } in calls
-    {
-        let what = text.replace(child, "PID");
-        rows.push(if process.starts_with("tcpcli") {
-            (*time, format!("{:6} {what}", ""))
-        } else if process.contains(child) {
+    for call in calls {
+        let what = call.text.replace(child, "PID");
+        rows.push(if call.process.starts_with("tcpcli") {
+            (call.time, format!("{:6} {what}", ""))
+        } else if is_child(call) {
             let after_parent = parent_has_closed + Duration::from_nanos(1);
-            (after_parent.max(*time), format!("{:67}child: {what}", ""))
+            let time = after_parent.max(call.time);
+            (time, format!("{:67}child: {what}", ""))
         } else {
-            (*time, format!("{:67}{what}", ""))
+            (call.time, format!("{:67}{what}", ""))
         });
     }
     for OnTheWay { segment, states } in segments {
