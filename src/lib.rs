@@ -10,10 +10,10 @@
 //!
 //! | in the documents | here |
 //! |---|---|
-//! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli`], [`Fgets`], [`Readline`], [`Fputs`], [`Fflush`]; for files [`str_cli_batch`] |
-//! | 服务器端, server: `str_echo`, `Writen` | [`str_echo`], [`Writen`], [`echo_buf`] |
+//! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`Fflush`]; for files [`str_cli_batch()`] |
+//! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`], [`echo_buf`] |
 //! | 并发服务器, concurrent server: the skeleton, reference counts | [the program below](#a-server-of-your-own), [`Close`] |
-//! | Socket函数 | [`Socket`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`], [`Setsockopt`] |
+//! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`], [`Setsockopt`] |
 //! | connect函数 | [`Connect`], [`Inet_pton`] |
 //! | bind函数 | [`Bind`], [`Getsockname`] |
 //! | listen函数: the two queues | [`Listen`], [`LISTENQ`] |

@@ -16,7 +16,7 @@ use nix::unistd::{self, ForkResult};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::{fs::MetadataExt, process::ExitStatusExt};
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 use std::{fs, io, mem, ptr, thread};
 
@@ -94,15 +94,15 @@ fn fork() -> io::Result<ForkResult> {
 
 /// Whether the calling thread is the only one of its process.
 fn is_single_threaded() -> bool {
-    // SAFETY: dlsym takes a C string. The symbol, of glibc 2.32 or later, is a `char` that
+    // SAFETY: dlsym takes a C string. Where glibc has this symbol (2.32), it is a `char` that
     // lives as long as the process.
-    let glibc_knows = unsafe {
+    let flag = unsafe {
         let flag = libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr());
-        !flag.is_null() && flag.cast::<u8>().read_volatile() != 0
+        flag.cast::<AtomicU8>().as_ref()
     };
     // glibc may not know that the other threads have ended. In /proc a directory has two links,
     // and one more for each thread in it. One that was joined stays for a moment.
-    glibc_knows
+    flag.is_some_and(|flag| flag.load(Ordering::Relaxed) != 0)
         || (0..15).any(|wait| {
             thread::sleep(Duration::from_millis(wait));
             fs::metadata("/proc/self/task").is_ok_and(|task| task.nlink() == 3)

@@ -3,9 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use std::convert::Infallible;
-use std::env;
-use std::net::SocketAddr;
-use std::sync::Once;
+use std::{env, net::SocketAddr, sync::Once};
 use unp::*;
 
 fn main() {
