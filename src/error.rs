@@ -1,7 +1,7 @@
-//! One line for a human: program, what failed, with what, why.
+//! Error messages on one line: program, call, argument, reason.
 //!
-//! The book's `lib/error.c`. There each wrapper prints and exits. Here it returns the
-//! error, and these functions print it.
+//! The book's `lib/error.c`. There each wrapper prints and exits. Here it returns the error,
+//! which holds the reason, and these functions print it. So err_quit is also the book's err_sys.
 
 use crate::retry::retry;
 use anyhow::{Error, Result};

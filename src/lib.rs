@@ -1,9 +1,10 @@
 //! What `unp.h` is to the C listings: the constants, the wrappers and the two functions of
 //! which the echo client and the echo server are made.
 //!
-//! A function with a capital letter is the system call of that name, which does not fail in
-//! silence. The book's version prints and exits. Ours returns an error whose message begins
-//! with the book's words, then says with what, then why:
+//! A function with a capital letter is the book's wrapper of the function with that name. The
+//! book's wrapper prints an error and exits. Ours returns it, but for two: [`Close`] prints it,
+//! and [`Accept`] prints most errors and tries again. A message has the call in the book's words,
+//! then its argument, then the reason:
 //! `bind error: 0.0.0.0:9877: Address already in use (os error 98)`.
 //!
 //! # From the documents to the functions
@@ -50,7 +51,7 @@
 //!
 //! fn concurrent_server() -> anyhow::Result<Infallible> {
 //!     let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-//!     Setsockopt(&listenfd, SO_REUSEADDR, &true)?; // a restart can bind over TIME_WAIT
+//!     Setsockopt(&listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
 //!     Bind(&listenfd, "0.0.0.0:9877".parse()?)?;
 //!     Listen(&listenfd, LISTENQ)?;
 //!     Signal(SIGCHLD, sig_chld)?; // no zombies
@@ -60,17 +61,17 @@
 //!         match Fork() {
 //!             Ok(ForkResult::Child) => {
 //!                 Close(listenfd);
-//!                 _exit(exit_status(process_handler(&connfd)));
+//!                 _exit(exit_status(process_handler(&connfd))); // the exit closes connfd
 //!             }
 //!             Ok(ForkResult::Parent { .. }) => {}
-//!             Err(error) => err_ret(&error.context(cliaddr)), // this client gets no child
+//!             Err(error) => err_ret(&error.context(format!("no child for {cliaddr}"))),
 //!         }
 //!         Close(connfd);
 //!     }
 //! }
 //!
 //! fn main() {
-//!     let Err(error) = concurrent_server(); // it never returns Ok
+//!     let Err(error) = concurrent_server(); // Infallible has no values: this returns only an error
 //!     err_quit(&error);
 //! }
 //! ```

@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use nix::unistd::read;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// The longest piece, in bytes, in which a line travels.
+/// The longest piece of a line, in bytes.
 ///
-/// C's fgets and readline keep one of them for their NUL. Ours have no NUL, so a line of
-/// exactly this length, its newline included, travels in one piece.
+/// C's fgets and readline keep one byte of the buffer for the NUL. Ours have no NUL, so a line of
+/// exactly this length, its newline included, is one piece.
 pub const MAXLINE: usize = 4096;
 
 /// Reads a line into `line`, its newline included, and returns its length in bytes; 0 is
@@ -36,7 +36,7 @@ pub fn Readline(
     n.with_context(|| format!("readline error: {}", sockfd.peer_name()))
 }
 
-/// Readline and Fgets without their words.
+/// The common part of Readline and Fgets.
 pub(crate) fn read_line(
     from: impl BufRead,
     line: &mut Vec<u8>,

@@ -45,10 +45,7 @@ pub(crate) fn state(sockfd: &Sockfd) -> io::Result<TcpState> {
 fn question(local: SocketAddr, peer: Option<SocketAddr>) -> [u8; 72] {
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
     // The kernel knows a connection over IPv4 by its IPv4 addresses, on an IPv6 socket too.
-    let family = match local.ip().to_canonical() {
-        IpAddr::V4(_) => libc::AF_INET,
-        IpAddr::V6(_) => libc::AF_INET6,
-    };
+    let family = Domain::for_address(SocketAddr::new(local.ip().to_canonical(), 0));
     let octets = |address: SocketAddr| match address.ip().to_canonical() {
         IpAddr::V4(ip) => [&ip.octets()[..], &[0; 12]].concat(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
@@ -57,7 +54,7 @@ fn question(local: SocketAddr, peer: Option<SocketAddr>) -> [u8; 72] {
     question[0..4].copy_from_slice(&72u32.to_ne_bytes()); // nlmsg_len
     question[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     question[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
-    question[16] = family as u8;
+    question[16] = i32::from(family) as u8;
     question[17] = libc::IPPROTO_TCP as u8;
     question[20..24].fill(0xFF); // idiag_states: any
     question[24..26].copy_from_slice(&local.port().to_be_bytes());

@@ -15,9 +15,10 @@ use std::os::fd::AsFd;
 /// Sends each line of `fp`, reads its echo and puts that on `stdout`, one after the other
 /// (stop-and-wait), until the end of `fp`.
 ///
-/// A line may hold any byte. One that is longer than MAXLINE travels in pieces. Behind a last
-/// piece without a newline, if it is shorter than MAXLINE, goes a FIN (half-close, 四次挥手), so
-/// that a server which waits for the newline answers too; its echo ends after as many bytes.
+/// A line may hold any byte. A line that is longer than MAXLINE is sent in pieces. If the input
+/// ends without a newline, and the last piece is shorter than MAXLINE, a FIN is sent after it
+/// (half-close, 四次挥手): a server that waits for the newline then answers too. The client then
+/// reads as many bytes as it sent.
 ///
 /// # Errors
 /// `str_cli: server terminated prematurely`, when the server's FIN comes before the whole
@@ -30,24 +31,24 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
     let mut echo = BufReader::new(sockfd);
     let mut stdout = output(stdout);
 
-    while let Some(n) = Fgets(&mut sendline, MAXLINE, &mut fp)? {
+    while let Some(nsent) = Fgets(&mut sendline, MAXLINE, &mut fp)? {
         Writen(sockfd, &sendline)?;
 
         let mut maxlen = MAXLINE;
-        let last = n < MAXLINE && !sendline.ends_with(b"\n"); // the end of fp has cut it
+        let last = nsent < MAXLINE && !sendline.ends_with(b"\n"); // fp ended without a newline
         if last {
             let _ = Shutdown(sockfd, SHUT_WR); // if the server is gone, Readline reports it
-            maxlen = n;
+            maxlen = nsent;
         }
 
-        let n = Readline(&mut echo, &mut recvline, maxlen)?;
-        Fputs(&recvline, &mut stdout)?;
-        if n < maxlen && !recvline.ends_with(b"\n") {
+        let nread = Readline(&mut echo, &mut recvline, maxlen);
+        Fputs(&recvline, &mut stdout)?; // also the part of a line before an error
+        if nread? < maxlen && !recvline.ends_with(b"\n") {
             bail!("str_cli: server terminated prematurely"); // 0, or a part of a line
         }
 
         if !fp.buffer().contains(&b'\n') {
-            Fflush(&mut stdout)?; // before Fgets sleeps
+            Fflush(&mut stdout)?; // no whole line is buffered: Fgets may sleep
         }
         if last {
             break;

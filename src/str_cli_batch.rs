@@ -14,14 +14,13 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::read;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::sync::mpsc::channel;
-use std::thread;
+use std::{sync::mpsc::channel, thread};
 
 /// Sends all of `fp` and puts all that comes back on `stdout`, both at the same time, until
 /// the server's FIN.
 ///
 /// A thread sends, with descriptors of its own (dup). If the server ends first, this function
-/// does not wait for it: it stays until its read of `fp` returns, or the process exits.
+/// does not wait for the thread, which ends when its read of `fp` returns or the process exits.
 ///
 /// # Errors
 /// `str_cli: server terminated prematurely`, when the server's FIN comes before all of `fp`
@@ -35,7 +34,7 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
     let to = Sockfd { socket, peer };
     let (report, sent) = channel();
     let send = move || {
-        let _ = report.send(send_all(fp, &to)); // fails if nobody waits for it any more
+        let _ = report.send(send_all(fp, &to)); // fails if str_cli_batch has returned
         let _ = Shutdown(&to, SHUT_WR); // also after an error, so that the rest still comes
     };
     let sender = thread::Builder::new().spawn(send);
@@ -83,7 +82,7 @@ fn receive_all(sockfd: &Sockfd, stdout: impl AsFd) -> Result<usize> {
     }
 }
 
-/// What a write gets after the server's FIN and reset: the receiver reports that.
+/// EPIPE: the server has closed, which receive_all reports.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let why = error.downcast_ref::<io::Error>();
     why.is_some_and(|why| why.kind() == ErrorKind::BrokenPipe)

@@ -4,22 +4,21 @@
 
 use crate::sockfd::Sockfd;
 use crate::trace::trace;
-use crate::wrapsock::idle;
+use crate::wrapsock::timeout_error;
 use crate::writen::Writen;
 use anyhow::{Context, Result};
 use nix::unistd::read;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 
 /// The size of [`echo_buf`], in bytes.
 ///
-/// The listing's buffer has MAXLINE. With this one a bulk transfer is twice as fast.
+/// The listing's buffer has MAXLINE. With this one a bulk transfer is more than twice as fast.
 pub const ECHO_BUF: usize = 256 * 1024;
 
-/// The buffer of [`str_echo()`], from the start of a page, for the rest of the process's
-/// life.
+/// The buffer of [`str_echo()`]. It is never freed.
 ///
-/// The kernel copies 10 to 20 % faster to there than to where malloc puts it. A page of it
-/// takes memory only when something is written there: in the child, for what its client sends.
+/// It starts at a page boundary, where the kernel copies faster. A page of it uses memory only
+/// after something was written to it: in a child, what its client has sent.
 #[must_use]
 pub fn echo_buf() -> &'static mut [u8] {
     const PAGE: usize = 4096;
@@ -37,16 +36,15 @@ pub fn echo_buf() -> &'static mut [u8] {
 /// `str_echo: read error: PEER: …`: the client reset the connection (`ECONNRESET`), its host
 /// does not answer (`ETIMEDOUT`), `idle for …`; and those of [`Writen`].
 pub fn str_echo(sockfd: &Sockfd, buf: &mut [u8]) -> Result<()> {
+    let words = || format!("str_echo: read error: {}", sockfd.peer_name());
     loop {
-        let n = read(sockfd, buf).map_err(|errno| idle(sockfd, io::Error::from(errno)));
+        let n = read(sockfd, buf).map_err(|errno| timeout_error(sockfd, errno.into()));
         trace!(sockfd, n, "read({sockfd})");
         match n {
             Ok(0) => return Ok(()),
             Ok(n) => Writen(sockfd, &buf[..n])?,
-            Err(why) if why.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => {
-                _ = n.with_context(|| format!("str_echo: read error: {}", sockfd.peer_name()))?
-            }
+            Err(why) if why.kind() == ErrorKind::Interrupted => continue, // goto again
+            Err(why) => return Err(why).with_context(words),
         }
     }
 }

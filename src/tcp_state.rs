@@ -50,7 +50,7 @@ pub(crate) fn tcp_state(sockfd: &impl AsFd) -> io::Result<TcpState> {
 
 /// How many complete connections wait in a listening socket's queue (listen函数).
 ///
-/// It is the field in which a connection counts its unacknowledged segments.
+/// For a listening socket Linux puts this number into tcpi_unacked.
 pub(crate) fn complete_connections(listenfd: &impl AsFd) -> io::Result<u32> {
     Ok(unacked(&getsockopt(listenfd, TcpInfo)?))
 }

@@ -1,19 +1,19 @@
-//! The narration behind `--trace`: each call of the listings, and the state of its socket.
+//! What `--trace` prints: each call of the listings, and the TCP state of its socket.
 //!
 //! Each event is one line on standard error: the local time, the process, the state of the
 //! socket, the call with its result.
 //!
 //! ```text
-//! 14:03:07.001234 tcpcli[4711]     CLOSED      connect(3, 127.0.0.1:9877) = 0
-//! 14:03:07.001320 tcpcli[4711]     ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877
+//! 14:03:07.001234 tcpcli[4711]    CLOSED      connect(3, 127.0.0.1:9877) = 0
+//! 14:03:07.001320 tcpcli[4711]    ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877
 //! ```
 //!
-//! The state is what the kernel says, and it is the state at the line's time. A call that
-//! sends a segment (connect, Writen, shutdown, close) or makes a process (fork) has the time
-//! at which it began. The other calls have the time at which they returned. When a call that
-//! sends has changed the state, the new state is a line of its own, with the time at which
-//! it was read. So the lines of both programs and those of `tcpdump` can be sorted together,
-//! and a cause stands before its effect.
+//! The state comes from the kernel, and the socket was in it at the line's time. A call that
+//! sends a segment (connect, Writen, shutdown, close) has the time at which it began, and so has
+//! fork in the parent. The other calls have the time at which they returned. When a call that
+//! sends has changed the state, the new state is a line of its own, with the time at which it
+//! was read. So the lines of both programs and those of `tcpdump` can be sorted together, and a
+//! cause stands before its effect. Messages without a time (`listening on …`) sort elsewhere.
 //!
 //! Without [`start`] an event costs one branch, and no system call.
 
@@ -27,19 +27,18 @@ use std::sync::{OnceLock, atomic::AtomicI64, atomic::Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use std::{process, thread};
 
-/// How far local time is ahead of UTC, in seconds: asked for at each event, because it
-/// changes with daylight saving time.
+/// The function that returns local time minus UTC, in seconds. It is called for each event,
+/// because daylight saving time may begin or end.
 static CLOCK: OnceLock<fn() -> i64> = OnceLock::new();
 
-/// What it was at the last event, for a signal handler, which cannot ask.
+/// Its last result. A signal handler uses it, because localtime_r is not safe there.
 static UTC_OFFSET: AtomicI64 = AtomicI64::new(0);
 
-/// Starts the narration, in this process and in the children that it will fork.
+/// Starts the trace, in this process and in the children that it will fork.
 ///
-/// `utc_offset` says how many seconds local time is ahead of UTC
-/// ([`utc_offset`](crate::utc_offset)).
+/// `utc_offset` returns local time minus UTC, in seconds ([`utc_offset`](crate::utc_offset)).
 pub fn start(utc_offset: fn() -> i64) {
-    program(); // a signal handler must find it there
+    program(); // makes the name now: a signal handler must not allocate
     CLOCK.get_or_init(|| utc_offset);
 }
 
@@ -92,7 +91,7 @@ pub(crate) fn shown<T: Returned, E: Display>(result: &Result<T, E>) -> String {
     }
 }
 
-/// Tells of a call that has returned, on a socket or on none.
+/// Prints a call that has returned, on a socket or on none.
 pub(crate) fn returned<'a, T: Returned, E: Display>(
     sockfd: impl Into<Option<&'a Sockfd>>,
     result: &Result<T, E>,
@@ -100,7 +99,7 @@ pub(crate) fn returned<'a, T: Returned, E: Display>(
 ) {
     if on() {
         let sockfd = sockfd.into();
-        // The state first, then the time: the line's time has reached its state.
+        // The state before the time: so the socket was in this state by then.
         let state = sockfd.and_then(|sockfd| state(sockfd).ok());
         let when = now();
         let queue = match sockfd.map(complete_connections) {
@@ -118,14 +117,14 @@ pub(crate) fn returned<'a, T: Returned, E: Display>(
 /// The time, and the state of a socket.
 pub(crate) type Before = (SystemTime, Option<TcpState>);
 
-/// To be called before a call that sends. `None` without a narration.
+/// To be called before a call that sends. `None` without a trace.
 pub(crate) fn before(sockfd: &Sockfd) -> Option<Before> {
     let state = on().then(|| state(sockfd).ok())?;
     Some((now(), state))
 }
 
-/// Tells of a call that sends and has returned, with the time before it; then the state after
-/// it, if that is another one.
+/// Prints a call that sends and has returned, with the time before it; then the state after it,
+/// if that is another one.
 pub(crate) fn sent<T: Returned, E: Display>(
     before: Option<Before>,
     sockfd: &Sockfd,
@@ -135,13 +134,13 @@ pub(crate) fn sent<T: Returned, E: Display>(
     if let Some((when, was)) = before {
         event(when, was, format_args!("{call} = {}", shown(result)));
         if state(sockfd).ok() != was {
-            tell_state(sockfd);
+            print_state(sockfd);
         }
     }
 }
 
-/// Tells the state of a connection: `ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877`.
-pub(crate) fn tell_state(sockfd: &Sockfd) {
+/// Prints the state of a connection: `ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877`.
+pub(crate) fn print_state(sockfd: &Sockfd) {
     if on() {
         let state = state(sockfd).ok();
         event(now(), state, ends(sockfd));
@@ -157,7 +156,7 @@ pub(crate) fn ends(sockfd: &Sockfd) -> String {
     }
 }
 
-/// Tells each new state of a closed connection, until it is in TIME_WAIT or gone, or for a
+/// Prints each new state of a closed connection, until it is in TIME_WAIT or gone, or for one
 /// second if the peer sends no FIN.
 pub(crate) fn watch(ends: &str, local: SocketAddr, peer: SocketAddr) {
     let end = Instant::now() + Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! The socket calls of the listings, and Inet_pton.
 //!
-//! The book's `lib/wrapsock.c`. Each wrapper makes its call, tells it if there is a
-//! narration, and gives an error its words.
+//! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper calls the
+//! function, prints a trace line if there is a trace, and adds the book's words to an error.
 
 use crate::error::err_ret;
 use crate::sockfd::Sockfd;
@@ -11,17 +11,12 @@ use anyhow::{Context, Error, Result, bail};
 use nix::errno::Errno;
 use nix::libc::{EAFNOSUPPORT, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP};
 use nix::net::if_::if_nameindex;
-pub use nix::sys::socket::sockopt::{
-    Ipv6V6Only as IPV6_V6ONLY, KeepAlive as SO_KEEPALIVE, ReuseAddr as SO_REUSEADDR,
-    TcpNoDelay as TCP_NODELAY,
-};
-use nix::sys::socket::{SetSockOpt, setsockopt, sockopt};
-use nix::sys::time::{TimeVal, TimeValLike};
 use socket2::{Domain, Protocol, SockAddr, Type};
-use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown as How, SocketAddr, SocketAddrV6};
 use std::{thread, time::Duration};
+
+pub use SocketOption::*;
 
 /// IPv4, as in the listings.
 pub const AF_INET: Domain = Domain::IPV4;
@@ -34,9 +29,6 @@ pub const LISTENQ: i32 = 1024;
 
 /// The half-close: the second argument of [`Shutdown`].
 pub const SHUT_WR: How = How::Write;
-
-/// How long [`Accept`] waits before it calls accept again after an error.
-pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// The first argument of [`Socket`] for an address: [`AF_INET`], or AF_INET6.
 #[must_use]
@@ -59,7 +51,7 @@ pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
         (Ok(IpAddr::V6(ip)), Some(scope)) => {
             Ok(SocketAddrV6::new(ip, 0, 0, scope_id(scope)?).into())
         }
-        _ => bail!("not an IP address, such as 127.0.0.1 or ::1"),
+        _ => bail!("not an IP address (examples: 127.0.0.1, ::1)"),
     }
 }
 
@@ -75,7 +67,7 @@ fn scope_id(scope: &str) -> Result<u32> {
 
 /// socket(2): a new socket of the given family, type and protocol (Socket函数).
 ///
-/// Protocol 0 lets the kernel choose: TCP for [`SOCK_STREAM`]. It sets close-on-exec.
+/// Protocol 0 lets the kernel choose: TCP for [`SOCK_STREAM`]. The descriptor is close-on-exec.
 ///
 /// # Errors
 /// `socket error: FAMILY: …`: no descriptor is left (`EMFILE`, `ENFILE`), the kernel has no
@@ -104,7 +96,7 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
 /// # use unp::*;
 /// # fn main() -> anyhow::Result<()> {
 /// let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-/// Setsockopt(&listenfd, SO_REUSEADDR, &true)?; // Linux wants it at the old socket too
+/// Setsockopt(&listenfd, SO_REUSEADDR, true)?; // Linux requires it on the old socket too
 /// # Bind(&listenfd, "127.0.0.1:0".parse()?)?;
 /// # Listen(&listenfd, LISTENQ)?;
 /// # let servaddr = Getsockname(&listenfd)?;
@@ -121,7 +113,7 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
 /// let error = Bind(&restart, servaddr).unwrap_err();
 /// assert!(format!("{error:#}").contains("Address already in use"));
 ///
-/// Setsockopt(&restart, SO_REUSEADDR, &true)?;
+/// Setsockopt(&restart, SO_REUSEADDR, true)?;
 /// Bind(&restart, servaddr)?;
 /// # Ok(())
 /// # }
@@ -129,14 +121,30 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
-pub fn Setsockopt<O: SetSockOpt + Debug + Copy>(
-    sockfd: &Sockfd,
-    opt: O,
-    val: &O::Val,
-) -> Result<()> {
-    let set = setsockopt(sockfd, opt, val).map_err(io::Error::from);
-    trace!(sockfd, set, "setsockopt({sockfd}, {opt:?})");
-    set.with_context(|| format!("setsockopt error: {opt:?}"))
+pub fn Setsockopt(sockfd: &Sockfd, option: SocketOption, on: bool) -> Result<()> {
+    let socket = &sockfd.socket;
+    let set = match option {
+        SO_REUSEADDR => socket.set_reuse_address(on),
+        SO_KEEPALIVE => socket.set_keepalive(on),
+        TCP_NODELAY => socket.set_tcp_nodelay(on),
+        IPV6_V6ONLY => socket.set_only_v6(on),
+    };
+    trace!(sockfd, set, "setsockopt({sockfd}, {option:?}, {on})");
+    set.with_context(|| format!("setsockopt error: {option:?}"))
+}
+
+/// The second argument of [`Setsockopt`].
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy, Debug)]
+pub enum SocketOption {
+    /// [`Bind`] may take a port that is in TIME_WAIT.
+    SO_REUSEADDR,
+    /// The kernel finds out that the peer's host is gone, after two hours on Linux.
+    SO_KEEPALIVE,
+    /// The kernel sends each write at once (no Nagle algorithm).
+    TCP_NODELAY,
+    /// An IPv6 socket takes no IPv4 connections.
+    IPV6_V6ONLY,
 }
 
 /// connect(2): makes the three-way handshake, and sleeps until it is done (connect函数,
@@ -182,7 +190,7 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 /// listen(2): makes a socket passive, from CLOSED to LISTEN (listen函数).
 ///
 /// `backlog` is how many complete connections the kernel queues until [`Accept`] takes
-/// them. Linux queues one more, and never more than `net.core.somaxconn`.
+/// them. Linux lowers it to `net.core.somaxconn` if it is larger, and queues one more than that.
 ///
 /// # Errors
 /// `listen error: ADDRESS:PORT: …`: another socket listens there (`EADDRINUSE`).
@@ -227,22 +235,22 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
 /// accept(2): takes the first connection of the queue of complete connections, and sleeps
 /// while there is none (accept函数).
 ///
-/// Returns a new descriptor, close-on-exec, and the client's address. A signal does not end
-/// it. Other errors end it only if this socket can never accept. For all the rest it prints
-/// the first error and calls again after each [`PAUSE`]: descriptors or memory come back
-/// when other clients leave.
+/// Returns a new descriptor, close-on-exec, and the client's address. After a signal Accept
+/// calls accept again. It returns an error only if the socket can never accept. After any other
+/// error, such as no free descriptor, it prints the first one and calls accept again every
+/// 100 ms.
 ///
 /// # Errors
 /// `accept error: ADDRESS:PORT: …`: it is no listening socket (`EINVAL`, `EOPNOTSUPP`).
 pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
     let mut printed = false;
     loop {
-        let accepted = listenfd.socket.accept().and_then(connected);
+        let accepted = listenfd.socket.accept().and_then(with_peer);
         let connfd = accepted.as_ref().map(|(connfd, _)| connfd);
         trace!(listenfd, connfd, "accept({listenfd})");
         let why = match accepted {
             Ok((connfd, cliaddr)) => {
-                trace::tell_state(&connfd);
+                trace::print_state(&connfd);
                 return Ok((connfd, cliaddr));
             }
             Err(why) if why.kind() == ErrorKind::Interrupted => continue,
@@ -259,7 +267,7 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
             err_ret(&error);
             printed = true;
         }
-        thread::sleep(PAUSE);
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -267,7 +275,7 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
 const PERMANENT: [i32; 5] = [EAFNOSUPPORT, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP];
 
 /// What accept returns: a connected socket, and the address of its client.
-fn connected((socket, address): (socket2::Socket, SockAddr)) -> io::Result<(Sockfd, SocketAddr)> {
+fn with_peer((socket, address): (socket2::Socket, SockAddr)) -> io::Result<(Sockfd, SocketAddr)> {
     let cliaddr = internet(address)?;
     let peer = Some(cliaddr);
     Ok((Sockfd { socket, peer }, cliaddr))
@@ -282,26 +290,33 @@ fn internet(address: SockAddr) -> io::Result<SocketAddr> {
 /// for bytes from the peer, and [`Writen`](crate::Writen) for room in the send buffer, before
 /// they fail with `idle for …`.
 ///
-/// A signal that interrupts the wait starts its time anew.
+/// A signal restarts the time-out. Writen waits up to twice as long: if a part of its bytes still
+/// fits into the send buffer, the first time-out ends the write of that part.
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
 pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
-    let timeout = TimeVal::seconds(seconds.into());
-    Setsockopt(connfd, sockopt::ReceiveTimeout, &timeout)?;
-    Setsockopt(connfd, sockopt::SendTimeout, &timeout)
+    let timeout = Some(Duration::from_secs(seconds.into()));
+    let receive = connfd.socket.set_read_timeout(timeout);
+    let both = receive.and_then(|()| connfd.socket.set_write_timeout(timeout));
+    trace!(
+        connfd,
+        both, "setsockopt({connfd}, SO_RCVTIMEO and SO_SNDTIMEO, {seconds} s)"
+    );
+    both.context("setsockopt error: SO_RCVTIMEO and SO_SNDTIMEO")
 }
 
-/// The error of a read or a write. `EAGAIN` is the end of the idle timeout.
+/// The error of a read or a write, where `EAGAIN` is the end of the idle timeout.
 ///
-/// What an idle peer has not taken by then goes too: the close will send a reset, and the
-/// kernel will not keep the bytes.
-pub(crate) fn idle(sockfd: &Sockfd, why: io::Error) -> io::Error {
+/// If sent bytes are then not acknowledged, it sets SO_LINGER to 0: the close sends a reset, and
+/// the kernel drops the bytes.
+pub(crate) fn timeout_error(sockfd: &Sockfd, why: io::Error) -> io::Error {
     if why.kind() != ErrorKind::WouldBlock {
         return why;
     }
     if send_buffer_in_use(sockfd).is_ok_and(|in_use| in_use) {
-        let _ = sockfd.socket.set_linger(Some(Duration::ZERO)); // else only slower
+        // If this fails, the kernel only keeps the bytes longer.
+        let _ = sockfd.socket.set_linger(Some(Duration::ZERO));
     }
     let timeout = sockfd.socket.read_timeout().ok().flatten();
     io::Error::other(format!("idle for {:?}", timeout.unwrap_or_default()))

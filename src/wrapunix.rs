@@ -1,6 +1,7 @@
 //! Processes and signals: fork, close, the child's exit, the reaping of children.
 //!
-//! The book's `lib/wrapunix.c`, and the only file with `unsafe`.
+//! The book's `lib/wrapunix.c` and `lib/signal.c`, and the handler of its chapter 5. It is the
+//! only file with `unsafe`, so the clock's offset from UTC is here too.
 #![allow(unsafe_code)]
 
 use crate::error::{err_ret, program, say};
@@ -62,11 +63,11 @@ pub fn Fork() -> Result<ForkResult> {
     let before = trace::on().then(|| (trace::now(), sockets_held()));
     let forked = fork();
     if let Some((when, held)) = before {
-        let tell = |when, text: String| trace::event(when, None, format!("fork() = {text}"));
+        let print = |when, text: String| trace::event(when, None, format!("fork() = {text}"));
         match &forked {
-            Ok(ForkResult::Child) => tell(trace::now(), format!("0, holds {}", sockets_held())),
-            Ok(ForkResult::Parent { child }) => tell(when, format!("{child}, holds {held}")),
-            Err(why) => tell(when, format!("-1, {why}")),
+            Ok(ForkResult::Child) => print(trace::now(), format!("0, holds {}", sockets_held())),
+            Ok(ForkResult::Parent { child }) => print(when, format!("{child}, holds {held}")),
+            Err(why) => print(when, format!("-1, {why}")),
         }
     }
     forked.context("fork error")
@@ -101,7 +102,7 @@ fn is_single_threaded() -> bool {
         flag.cast::<AtomicU8>().as_ref()
     };
     // glibc may not know that the other threads have ended. In /proc a directory has two links,
-    // and one more for each thread in it. One that was joined stays for a moment.
+    // and one more for each thread in it. A joined thread stays there for a moment: try again.
     flag.is_some_and(|flag| flag.load(Ordering::Relaxed) != 0)
         || (0..15).any(|wait| {
             thread::sleep(Duration::from_millis(wait));
@@ -116,8 +117,8 @@ fn sockets_held() -> String {
     for entry in descriptors.flatten() {
         let number = entry.file_name().to_string_lossy().parse().unwrap_or(-1);
         if number >= 0 {
-            // SAFETY: /proc has just shown this descriptor of this process. The narration looks at
-            // it once, and does not use it after this line.
+            // SAFETY: /proc has just shown this descriptor of this process. It is used in this line
+            // only, to read its state.
             let state = tcp_state(&unsafe { BorrowedFd::borrow_raw(number) });
             held.extend(state.map(|state| format!("{number} {}", state.name())));
         }
@@ -144,8 +145,8 @@ fn sockets_held() -> String {
 /// ```
 ///
 /// The kernel counts the references of all processes. Only when the last one is closed does
-/// TCP send its FIN, behind the data that still waits to be sent. Close itself returns at
-/// once.
+/// TCP send its FIN, after the data that still waits to be sent. If the process has not read all
+/// that has come, Linux sends a reset instead. Close itself returns at once.
 ///
 /// Linux frees the descriptor even when close fails; the error is printed.
 ///
@@ -192,7 +193,7 @@ fn sockets_held() -> String {
 /// # use unp::*;
 /// # fn main() -> anyhow::Result<()> {
 /// # let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-/// # Setsockopt(&listenfd, SO_REUSEADDR, &true)?;
+/// # Setsockopt(&listenfd, SO_REUSEADDR, true)?;
 /// # Bind(&listenfd, "127.0.0.1:0".parse()?)?;
 /// # Listen(&listenfd, LISTENQ)?;
 /// # let servaddr = Getsockname(&listenfd)?;
@@ -207,7 +208,7 @@ fn sockets_held() -> String {
 /// Close(listenfd); // as at the parent's end
 ///
 /// let restart = Socket(AF_INET, SOCK_STREAM, 0)?;
-/// Setsockopt(&restart, SO_REUSEADDR, &true)?;
+/// Setsockopt(&restart, SO_REUSEADDR, true)?;
 /// let error = Bind(&restart, servaddr).unwrap_err();
 /// assert!(format!("{error:#}").contains("Address already in use"));
 ///
@@ -221,21 +222,17 @@ pub fn Close(sockfd: Sockfd) {
     let (number, before) = (sockfd.socket.as_raw_fd(), trace::before(&sockfd));
     let closed = unistd::close(OwnedFd::from(sockfd.socket)).map_err(io::Error::from);
     if let Some((when, state)) = before {
-        let (result, held) = (shown(&closed), sockets_held());
-        trace::event(
-            when,
-            state,
-            format_args!("close({number}) = {result}, holds {held}"),
-        );
+        trace::event(when, state, format!("close({number}) = {}", shown(&closed)));
+        trace::event(trace::now(), None, format!("holds {}", sockets_held()));
     }
     if let Err(why) = closed {
         err_ret(&Error::new(why).context("close error"));
     }
 }
 
-/// [`Close`] for a narration, just before an exit. The exit would close the socket, but a
-/// process cannot tell of its own exit. It tells each state that follows, until the
-/// connection is in TIME_WAIT or gone, for a second at the most.
+/// [`Close`] for a [`trace`](mod@crate::trace), just before an exit. The exit would close the
+/// socket, but a process cannot print what its own exit does. It prints each state that follows,
+/// until the connection is in TIME_WAIT or gone, for one second at most.
 pub fn close_and_watch(sockfd: Sockfd) {
     let (ends, local, peer) = (trace::ends(&sockfd), Getsockname(&sockfd), sockfd.peer());
     Close(sockfd);
@@ -246,8 +243,8 @@ pub fn close_and_watch(sockfd: Sockfd) {
 
 /// _exit(2): ends a child.
 ///
-/// The listing calls exit, which also flushes and tears down what the child has as a copy of
-/// its parent's. `_exit` leaves that to the parent. The kernel closes the descriptors.
+/// The listing calls exit, which also flushes buffers that the child has as copies of its
+/// parent's. `_exit` leaves that to the parent. The kernel closes the descriptors.
 pub fn _exit(status: i32) -> ! {
     if trace::on() {
         trace::event(trace::now(), None, format_args!("_exit({status})"));
@@ -256,7 +253,7 @@ pub fn _exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// A signal handler that is safe to install. Its field is private, so all of them are in this
+/// A signal handler that is safe to install. Its field is private, so all handlers are in this
 /// file.
 #[derive(Clone, Copy, Debug)]
 pub struct Handler(extern "C" fn(c_int));
@@ -264,18 +261,17 @@ pub struct Handler(extern "C" fn(c_int));
 /// The handler of `SIGCHLD`: reaps every child that has ended, so that none stays a zombie,
 /// and prints which signal has killed a child.
 ///
-/// Signals are not counted: several children that end at the same time may send one SIGCHLD.
-/// So it is a loop, as later in the book's chapter. It reaps only in the process that
-/// installed it: a child inherits it, and there it must not take the status of a command
-/// that the child runs.
+/// Several children that end together may cause only one SIGCHLD, so the handler calls waitpid
+/// in a loop, as later in the book's chapter. A child inherits the handler. There it does nothing,
+/// so that it does not take the status of a command that the child runs.
 #[allow(non_upper_case_globals)]
 pub const sig_chld: Handler = Handler(reap);
 
 /// Whether this process, and not its parent, has installed [`sig_chld`].
 static REAPS: AtomicBool = AtomicBool::new(false);
 
-/// How many children this process has. Fork adds one, [`reap`] takes one away: below 0 where
-/// a child ends before Fork has added it.
+/// How many children this process has. Fork adds one, [`reap`] subtracts one. It is -1 for a
+/// moment if a child ends before Fork has added it.
 static CHILDREN: AtomicIsize = AtomicIsize::new(0);
 
 extern "C" fn reap(_: c_int) {
@@ -297,7 +293,7 @@ extern "C" fn reap(_: c_int) {
             trace::event(SystemTime::now(), None, text);
         }
         if ended.signal().is_some() {
-            say(format_args!("child {pid} ended: {ended}"));
+            say(format_args!("child {pid} was killed, {ended}"));
         }
     }
     Errno::set_raw(errno);
@@ -305,24 +301,23 @@ extern "C" fn reap(_: c_int) {
 
 /// Whether this process has as many children as it may, or more.
 ///
-/// [`Fork`] counts them, and [`sig_chld`], which must be installed, takes away each one that has
-/// ended. A child that did not come from Fork is taken away too.
+/// [`Fork`] adds a child, and [`sig_chld`], which must be installed, subtracts each one that has
+/// ended, also a child that Fork did not make.
 #[must_use]
 pub fn is_full(max_children: usize) -> bool {
-    // A child that ends before Fork has counted it makes this -1 for a moment.
     let children = CHILDREN.load(Ordering::Relaxed);
     usize::try_from(children).is_ok_and(|children| children >= max_children)
 }
 
-/// Sleeps while [`is_full`], until [`sig_chld`] reaps a child. The kernel's queue of complete
-/// connections holds the clients meanwhile (listen函数).
+/// Sleeps while this process [`is_full`]: until [`sig_chld`] reaps a child. The next clients wait
+/// in the kernel's queue of complete connections (listen函数).
 ///
 /// # Errors
-/// `sigsuspend error: …`; none is known.
+/// `sigsuspend error: …`. No case is known.
 pub fn wait_for_room(max_children: usize) -> Result<()> {
     let wait = || {
-        // SIGCHLD is blocked between the look and the sleep, and sigsuspend unblocks it and
-        // sleeps in one step: no child can end unnoticed in between.
+        // SIGCHLD is blocked between the check and the sleep. sigsuspend unblocks it and sleeps in
+        // one step, so no child can end unnoticed in between.
         let before = SigSet::from(SIGCHLD).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         while is_full(max_children) {
             before.suspend()?;
@@ -335,8 +330,9 @@ pub fn wait_for_room(max_children: usize) -> Result<()> {
 /// sigaction(2): installs a signal handler, and unblocks the signal in case the process was
 /// started with it blocked.
 ///
-/// Without SA_RESTART: a sleeping call returns EINTR when the signal comes, as in the
-/// listings. Children that only stop send no SIGCHLD.
+/// Unlike the book's Signal it does not set SA_RESTART: when the signal comes, a call that sleeps
+/// fails with EINTR, for which the listing of str_echo has its `goto again`. Children that only
+/// stop send no SIGCHLD.
 ///
 /// # Errors
 /// `sigaction error: SIGNAL: …`: the signal cannot be caught (`EINVAL`).
@@ -346,7 +342,7 @@ pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
         SaFlags::SA_NOCLDSTOP,
         SigSet::empty(),
     );
-    program(); // a signal handler must find it there
+    program(); // makes the name now: a signal handler must not allocate
     REAPS.store(true, Ordering::Relaxed);
     // SAFETY: sigaction is unsafe because a handler may do only what is async-signal-safe. All
     // handlers are in this file, and `reap` does only that.

@@ -1,11 +1,11 @@
-//! Writen: a write that writes it all.
+//! Writen: calls write until all bytes are written.
 //!
 //! The book's `lib/writen.c`.
 
 use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::trace;
-use crate::wrapsock::idle;
+use crate::wrapsock::timeout_error;
 use anyhow::{Context, Result};
 use nix::unistd::write;
 use std::io;
@@ -14,7 +14,8 @@ use std::io;
 /// (TCP输出).
 ///
 /// When the send buffer is full the kernel puts the caller to sleep. When Writen returns, the
-/// bytes are in the kernel, which will deliver them; the peer may have read none of them.
+/// bytes are in the send buffer, and the caller can use `buf` again. The peer's TCP may not have
+/// received them yet, and never will if the connection fails.
 ///
 /// # Errors
 /// `writen error: PEER: …`: the peer reset the connection (`ECONNRESET`), or takes no more
@@ -22,7 +23,7 @@ use std::io;
 /// [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
     let before = trace::before(sockfd);
-    let written = write_all(sockfd, buf).map_err(|why| idle(sockfd, why));
+    let written = write_all(sockfd, buf).map_err(|why| timeout_error(sockfd, why));
     trace::sent(before, sockfd, &written, format_args!("Writen({sockfd})"));
     written
         .map(drop)

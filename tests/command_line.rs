@@ -70,7 +70,7 @@ fn a_name_instead_of_an_address_gets_an_example_of_one() {
     let ended = call(TCPCLI, &["localhost"]);
     assert_eq!(ended.code, Some(2));
     assert!(
-        ended.stderr.contains("such as 127.0.0.1 or ::1"),
+        ended.stderr.contains("examples: 127.0.0.1, ::1"),
         "{}",
         ended.stderr
     );

@@ -9,37 +9,37 @@ use std::process::exit;
 use unp::*;
 
 fn main() {
-    let Err(error) = tcpcli(&options()); // it never returns Ok
+    let Err(error) = tcpcli(&options()); // Infallible has no values: it returns only an error
     if error.is::<StdoutClosed>() {
-        exit(0); // as for `tcpcli 127.0.0.1 < file | head -1`
+        exit(0); // nobody reads standard output any more, as in `tcpcli … | head -1`
     }
     err_quit(&error);
 }
 
 fn tcpcli(args: &Args) -> Result<Infallible> {
-    let mut servaddr = args.ip_address; // sin_family, sin_addr: Inet_pton
+    let mut servaddr = args.ip_address; // sin_family, sin_addr; clap has called Inet_pton
     servaddr.set_port(args.port); // sin_port
 
     let mut sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
 
-    Setsockopt(&sockfd, SO_KEEPALIVE, &true)?; // finds out that the server's host is gone
+    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // notices a server's host that is gone
 
     Connect(&mut sockfd, servaddr)?;
 
-    let done = if args.batch {
+    let result = if args.batch {
         str_cli_batch(stdin(), &sockfd, stdout())
     } else {
         str_cli(stdin(), &sockfd, stdout())
     };
 
     if args.trace {
-        close_and_watch(sockfd); // else the exit closes it
+        close_and_watch(sockfd); // without a trace the exit closes it
     }
-    done?;
+    result?;
     exit(0);
 }
 
-// What the listing does not have.
+// The rest is not in the listing: the options.
 
 /// Echo client of UNIX Network Programming, chapter 5: sends each line of standard input
 /// to the server and prints what comes back.
@@ -54,11 +54,11 @@ struct Args {
     #[arg(short, long, default_value_t = SERV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// Send all of the input without waiting for each echo, as for a file
+    /// Send all of the input without waiting for each echo; use it for files
     #[arg(long)]
     batch: bool,
 
-    /// Tell each call, and the state of the connection, on standard error
+    /// Print each call, and the TCP state of its socket, on standard error
     #[arg(long)]
     trace: bool,
 }

@@ -7,12 +7,12 @@ use std::{env, net::SocketAddr, sync::Once};
 use unp::*;
 
 fn main() {
-    let Err(error) = tcpserv(&options()); // it never returns Ok
+    let Err(error) = tcpserv(&options()); // Infallible has no values: it returns only an error
     err_quit(&error);
 }
 
 fn tcpserv(args: &Args) -> Result<Infallible> {
-    let mut servaddr = args.bind; // sin_family, sin_addr
+    let mut servaddr = args.bind; // sin_family, sin_addr; the default is INADDR_ANY
     servaddr.set_port(args.port); // sin_port
 
     let listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
@@ -25,12 +25,12 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
 
     Signal(SIGCHLD, sig_chld)?; // no zombies
 
-    let buf = echo_buf(); // a child gets memory only for the pages that it fills
+    let buf = echo_buf(); // buf of str_echo: allocated once, before any fork
 
     say(format_args!("listening on {}", Getsockname(&listenfd)?));
 
     loop {
-        wait_below_limit(args)?; // only at --max-clients
+        wait_at_limit(args)?; // sleeps while there are --max-clients children
 
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
@@ -40,24 +40,24 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
                 set_timeout(&connfd, args); // only with --idle-timeout
                 let served = str_echo(&connfd, buf); // process the request
                 if args.trace {
-                    close_and_watch(connfd); // else the exit closes it
+                    close_and_watch(connfd); // without a trace the exit closes it
                 }
-                _exit(exit_status(served));
+                _exit(exit_status(served)); // exit(0), or exit(1) after an error
             }
             Ok(ForkResult::Parent { .. }) => {}
-            Err(error) => err_ret(&error.context(cliaddr)), // this client gets no child
+            Err(error) => err_ret(&error.context(format!("no child for {cliaddr}"))),
         }
 
         Close(connfd); // parent closes connected socket
     }
 }
 
-// What the listing does not have.
+// The rest is not in the listing: the options, and the added steps in detail.
 
-/// Echo server of UNIX Network Programming, chapter 5: forks a child for each client,
-/// which sends back all that the client sends.
+/// Echo server of UNIX Network Programming, chapter 5: for each client it forks a child, and
+/// the child sends back all that the client sends.
 #[derive(Parser)]
-#[command(name = env!("CARGO_BIN_NAME"), version)]
+#[command(name = env!("CARGO_BIN_NAME"), version, allow_negative_numbers = true)]
 struct Args {
     /// The port to listen on; 0 means any free one
     #[arg(short, long, default_value_t = SERV_PORT)]
@@ -79,7 +79,7 @@ struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     idle_timeout: Option<u32>,
 
-    /// Tell each call, and the state of the connection, on standard error
+    /// Print each call, and the TCP state of its socket, on standard error
     #[arg(long)]
     trace: bool,
 }
@@ -112,22 +112,22 @@ fn listenq() -> Option<i32> {
 }
 
 fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
-    Setsockopt(listenfd, SO_REUSEADDR, &true)?; // a restart can bind over TIME_WAIT
-    Setsockopt(listenfd, SO_KEEPALIVE, &true)?; // connfd takes over this one and the next
-    Setsockopt(listenfd, TCP_NODELAY, &true)?;
+    Setsockopt(listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
+    Setsockopt(listenfd, SO_KEEPALIVE, true)?; // for connfd: notices a client's host that is gone
+    Setsockopt(listenfd, TCP_NODELAY, true)?; // for connfd: sends each echo at once
     if servaddr.is_ipv6() {
-        Setsockopt(listenfd, IPV6_V6ONLY, &false)?;
+        Setsockopt(listenfd, IPV6_V6ONLY, false)?; // `::` also serves IPv4
     }
     Ok(())
 }
 
-/// At --max-clients: sleeps until a child ends. The first time it says so.
-fn wait_below_limit(args: &Args) -> Result<()> {
+/// While there are --max-clients children, sleeps until one ends. Prints a message the first time.
+fn wait_at_limit(args: &Args) -> Result<()> {
     static SAID: Once = Once::new();
     if args.max_clients == 0 || !is_full(args.max_clients) {
         return Ok(());
     }
-    SAID.call_once(|| say("--max-clients is reached, others wait (see --idle-timeout)"));
+    SAID.call_once(|| say("--max-clients is reached: the next clients wait (see --idle-timeout)"));
     wait_for_room(args.max_clients)
 }
 
