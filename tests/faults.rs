@@ -148,33 +148,23 @@ fn after_a_half_close_the_rest_of_the_echo_comes() {
 
 #[test]
 fn a_client_that_does_not_read_while_50_mb_wait_for_it_delays_no_other() {
-    const BYTES: usize = 50_000_000;
     let server = Server::start(&[]);
-    let (stream, child) = server.client();
-    let mut sender = stream.try_clone().unwrap();
-    let pattern = |n: usize| (n / 3) as u8;
+    let (mut stream, child) = server.client();
+    let sent = pattern(50_000_000);
+    let (mut sender, bytes) = (stream.try_clone().unwrap(), sent.clone());
     let feeder = thread::spawn(move || {
-        let all: Vec<u8> = (0..BYTES).map(pattern).collect();
-        sender.write_all(&all).unwrap();
+        sender.write_all(&bytes).unwrap();
         sender.shutdown(Shutdown::Write).unwrap();
     });
     wait_writing_socket(child);
-    wait_until("the sender to sleep as well", || {
-        connection(stream.local_addr().unwrap(), server.addr).is_some_and(|row| row.tx_queue > 0)
-    });
+    let client = stream.local_addr().unwrap();
+    let is_full = || connection(client, server.addr).filter(|row| row.tx_queue > 0);
+    wait_while_alive(child, "the client's send buffer to be full", is_full);
 
     let mut others: Vec<_> = (0..3).map(|_| connect(server.addr)).collect();
     serves_others(&server, &mut others);
 
-    let mut stream = stream;
-    let echoed = rest(&mut stream);
-    assert_eq!(echoed.len(), BYTES);
-    assert!(
-        echoed
-            .iter()
-            .enumerate()
-            .all(|(n, &byte)| byte == pattern(n))
-    );
+    assert!(rest(&mut stream) == sent);
     feeder.join().unwrap();
 }
 
@@ -442,7 +432,7 @@ fn thousands_of_harmless_signals_disturb_nothing() {
     let mut streams = [stream];
     serves_others(&server, &mut streams);
     drop(streams);
-    wait_until("no zombie", || server.children().is_empty());
+    server.wait_children(0);
 }
 
 #[test]

@@ -53,9 +53,7 @@ impl Holds {
 }
 
 fn holds(server: &Server) -> Holds {
-    wait_until("the last child to be reaped", || {
-        server.children().is_empty()
-    });
+    server.wait_children(0);
     wait_accepting(server.pid());
     Holds {
         memory_kb: figure(server.pid(), "status", "VmRSS"),

@@ -30,20 +30,19 @@ fn o1_write_returns_when_the_bytes_are_in_the_send_buffer() {
 #[test]
 fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
     let server = Server::start(&[]);
-    let (stream, child) = server.client();
-    let mut sender = stream.try_clone().unwrap();
-    let total = 32 << 20;
+    let (mut stream, child) = server.client();
+    let sent = pattern(32 << 20);
+    let (mut sender, bytes) = (stream.try_clone().unwrap(), sent.clone());
     let feeder = std::thread::spawn(move || {
-        sender.write_all(&pattern(total)).unwrap();
+        sender.write_all(&bytes).unwrap();
         sender.shutdown(Shutdown::Write).unwrap();
     });
 
-    wait_writing_socket(child); // while we read nothing
+    wait_writing_socket(child); // while the client reads nothing
     let row = connection(server.addr, stream.local_addr().unwrap()).unwrap();
     assert!(row.tx_queue > 0);
 
-    let mut stream = stream;
-    assert!(rest(&mut stream) == pattern(total));
+    assert!(rest(&mut stream) == sent);
     feeder.join().unwrap();
 }
 
@@ -102,12 +101,4 @@ fn h1_half_close_all_that_was_sent_before_the_clients_fin_comes_back_after_it() 
     drop(stopped);
     assert!(rest(&mut stream) == sent);
     wait_state(client, server.addr, "TIME_WAIT");
-}
-
-/// Bytes that show a gap or a wrong order: numbers of four bytes, counted up.
-fn pattern(n: usize) -> Vec<u8> {
-    (0..n as u32 / 4 + 1)
-        .flat_map(u32::to_be_bytes)
-        .take(n)
-        .collect()
 }

@@ -48,7 +48,7 @@ pub fn connections(port: u16) -> Vec<Connection> {
 /// The rows that contain this text. After a benchmark the table may have 50,000 others.
 fn rows(text: &str) -> Vec<Connection> {
     let mut rows = Vec::new();
-    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+    for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
         // A kernel without IPv6 has no second file.
         let table = fs::read_to_string(file).unwrap_or_default();
         let found = table.lines().filter(|line| line.contains(text));

@@ -122,7 +122,7 @@ pub fn wait_asleep_in(number: i64, pid: Pid, kind: &str) {
         let is_it = running == number && link.to_str()?.starts_with(kind);
         (is_it && process_state(pid) == Some('S')).then_some(())
     };
-    let what = format_args!("{pid} to sleep in system call {number}");
+    let what = format!("{pid} to sleep in system call {number}");
     wait_while_alive(pid, what, asleep_in);
 }
 

@@ -72,7 +72,7 @@ impl Server {
     /// Waits for a line that holds these words.
     pub fn wait_said(&self, words: &str) -> String {
         let line = || self.said().into_iter().find(|line| line.contains(words));
-        let what = format_args!("the server to say {words:?}, besides {:?}", self.said());
+        let what = format!("the server to say {words:?}");
         wait_while_alive(self.pid(), what, line)
     }
 
@@ -81,9 +81,15 @@ impl Server {
         children(self.pid())
     }
 
+    /// Waits until it has so many children.
+    pub fn wait_children(&self, n: usize) {
+        let are_there = || (self.children().len() == n).then_some(());
+        wait_while_alive(self.pid(), format!("{n} children"), are_there);
+    }
+
     /// The child that serves the client at this address, which is connected.
     pub fn child_for(&self, client: SocketAddr) -> Pid {
-        let what = format_args!("a child for {client}");
+        let what = format!("a child for {client}");
         wait_while_alive(self.pid(), what, || {
             let state = tcp_state(client, self.addr);
             assert_eq!(state, Some("ESTABLISHED"), "no child serves {client}");
@@ -126,6 +132,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the server has said: {:#?}", self.said());
+        }
         let _ = killpg(self.pid(), Signal::SIGKILL);
         let _ = self.process.wait();
     }

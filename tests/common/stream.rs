@@ -31,6 +31,13 @@ pub fn with_deadline(stream: TcpStream) -> TcpStream {
     stream
 }
 
+/// Bytes that show a gap or a wrong order. 251 is prime: no buffer's length is a multiple.
+pub fn pattern(n: usize) -> Vec<u8> {
+    let mut bytes = (0..251).collect::<Vec<u8>>().repeat(n / 251 + 1);
+    bytes.truncate(n);
+    bytes
+}
+
 /// Sends the bytes and reads as many back.
 pub fn echo(stream: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
     stream.write_all(bytes).unwrap();
