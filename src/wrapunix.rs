@@ -60,15 +60,18 @@ use std::{fs, io, mem, ptr, thread};
 /// `fork error: …`: too many processes (`EAGAIN`), no memory (`ENOMEM`), more than one thread
 /// (`EDEADLK`).
 pub fn Fork() -> Result<ForkResult> {
-    let before = trace::on().then(|| (trace::now(), sockets_held()));
+    let before = trace::on().then(|| (sockets_held(), trace::now()));
     let forked = fork();
-    if let Some((when, held)) = before {
-        let print = |when, text: String| trace::event(when, None, format!("fork() = {text}"));
-        match &forked {
-            Ok(ForkResult::Child) => print(trace::now(), format!("0, holds {}", sockets_held())),
-            Ok(ForkResult::Parent { child }) => print(when, format!("{child}, holds {held}")),
-            Err(why) => print(when, format!("-1, {why}")),
+    if let Some((mut held, mut when)) = before {
+        if let Ok(ForkResult::Child) = forked {
+            (held, when) = (sockets_held(), trace::now());
         }
+        let result = match &forked {
+            Ok(ForkResult::Child) => "0".to_owned(),
+            Ok(ForkResult::Parent { child }) => child.to_string(),
+            Err(why) => format!("-1, {why}"),
+        };
+        trace::event(when, None, format!("fork() = {result}, holds {held}"));
     }
     forked.context("fork error")
 }
@@ -223,7 +226,8 @@ pub fn Close(sockfd: Sockfd) {
     let closed = unistd::close(OwnedFd::from(sockfd.socket)).map_err(io::Error::from);
     if let Some((when, state)) = before {
         trace::event(when, state, format!("close({number}) = {}", shown(&closed)));
-        trace::event(trace::now(), None, format!("holds {}", sockets_held()));
+        let held = sockets_held(); // before the time
+        trace::event(trace::now(), None, format!("holds {held}"));
     }
     if let Err(why) = closed {
         err_ret(&Error::new(why).context("close error"));
