@@ -12,7 +12,7 @@ use crate::wrapstdio::{Fflush, Fputs, output};
 use crate::writen::Writen;
 use anyhow::{Context, Result, bail};
 use nix::unistd::read;
-use std::io::{self, ErrorKind, Read};
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::{sync::mpsc::channel, thread};
 
@@ -43,7 +43,7 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
     let received = receive_all(sockfd, stdout)?;
     match sent.try_recv() {
         Ok(Ok(sent)) if received >= sent => Ok(()),
-        Ok(Err(error)) if !is_broken_pipe(&error) => Err(error),
+        Ok(Err(error)) => Err(error),
         _ => bail!("str_cli: server terminated prematurely"),
     }
 }
@@ -80,10 +80,4 @@ fn receive_all(sockfd: &Sockfd, stdout: impl AsFd) -> Result<usize> {
         Fflush(&mut stdout)?;
         received += n;
     }
-}
-
-/// EPIPE: the server has closed, which receive_all reports.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let why = error.downcast_ref::<io::Error>();
-    why.is_some_and(|why| why.kind() == ErrorKind::BrokenPipe)
 }
