@@ -1,90 +1,101 @@
-//! One line for a human when a call fails: program, what, with what, why.
+//! Error messages on one line: program, call, argument, reason.
 //!
-//! The book's `lib/error.c`. There each wrapper prints and exits; here it
-//! returns the error, and these functions say it.
+//! The book's `lib/error.c`. There each wrapper prints and exits. Here it returns the error,
+//! which holds the reason, and these functions print it. So err_quit is also the book's err_sys.
 
-use crate::idle::IdleTimeout;
 use crate::retry::retry;
 use anyhow::{Error, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
-use std::fmt::{self, Display, Write};
-use std::io;
-use std::path::Path;
-use std::process;
+use std::fmt::{Arguments, Display};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
+use std::{env, path::Path, process};
 
-/// Says the error on standard error, in one line and one write, and returns.
+/// Prints the error on standard error, in one line, and returns.
 ///
-/// The line begins with the program's name. One write keeps the lines of a
-/// parent and its children apart, where `eprintln!` would make several.
+/// `tcpserv: bind error: 0.0.0.0:9877: Address already in use (os error 98)`
 pub fn err_ret(error: &Error) {
     say(format_args!("{error:#}"));
 }
 
-/// Says the error as [`err_ret`] does and ends the process with status 1.
+/// Prints the error like [`err_ret`], then ends the process with status 1.
 pub fn err_quit(error: &Error) -> ! {
     err_ret(error);
     process::exit(1)
 }
 
-/// The exit status for a result, once [`err_ret`] has said the error: 1, or 0 where
-/// there is none or only an [`IdleTimeout`].
+/// The exit status of a child: 0, or 1 for an error, which it prints like [`err_ret`].
 #[must_use]
 pub fn exit_status(result: Result<()>) -> i32 {
-    let Err(error) = result else { return 0 };
-    err_ret(&error);
-    i32::from(!error.is::<IdleTimeout>())
+    i32::from(result.inspect_err(err_ret).is_err())
 }
 
-/// Writes `program: message` to standard error, in one write, cut off at 512 bytes.
+/// Prints `program: message` on standard error: one line of at most 512 bytes, in one
+/// write, so that the lines of a parent and its children do not mix.
 ///
-/// It allocates nothing and locks nothing, so that a signal handler may call it
-/// (once [`program`] has been called).
+/// If standard error is full and nobody reads it, the line is lost: a server must not
+/// stop for a message. It allocates nothing and takes no lock, so a signal handler may
+/// call it (once [`program`] has been called).
 pub fn say(message: impl Display) {
-    write_line(format_args!("{}: {message}", program()));
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut fds, PollTimeout::ZERO) != Ok(0) {
+        write_line(format_args!("{}: {message}", program()));
+    }
 }
 
-/// Writes a line to standard error, as [`say`] does.
-pub(crate) fn write_line(text: fmt::Arguments) {
-    let mut line = Line {
-        bytes: [b'\n'; 512],
-        len: 0,
-    };
-    // A Line takes what fits and never fails.
-    let _ = line.write_fmt(text);
-    // Nobody is left to be told that standard error is gone.
-    let _ = retry(|| write(io::stderr(), &line.bytes[..=line.len]));
+/// Writes one line to standard error, and waits for its reader if it is full.
+pub(crate) fn write_line(text: Arguments) {
+    let mut line = [0; LINE_MAX];
+    let len = cut(&mut line, text);
+    // There is nowhere to report a failure of standard error.
+    let _ = retry(|| write(io::stderr(), &line[..len]));
 }
 
-/// The name this program was called by, without its directories.
+const LINE_MAX: usize = 512;
+
+/// Puts as much of a text into a line as it holds, then a newline. Returns its length.
+fn cut(line: &mut [u8; LINE_MAX], text: Arguments) -> usize {
+    let mut room = &mut line[..LINE_MAX - 1];
+    // It fails when the room ends; what fits is in the line then.
+    let _ = room.write_fmt(text);
+    let len = LINE_MAX - 1 - room.len();
+    line[len] = b'\n';
+    len + 1
+}
+
+/// The name by which this program was called, without its directory.
 pub fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let argv0 = std::env::args_os().next().unwrap_or_default();
+        let argv0 = env::args_os().next().unwrap_or_default();
         let name = Path::new(&argv0).file_name().unwrap_or(&argv0);
-        // One line it shall be, whatever a caller has put there.
+        // Control characters in argv[0] must not break the line.
         name.to_string_lossy().replace(char::is_control, "?")
     })
 }
 
-/// A line that is put together before it is written: `len` bytes, then a newline.
-struct Line {
-    bytes: [u8; 512],
-    len: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl fmt::Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes.len() - 1 - self.len;
-        let text = &text.as_bytes()[..text.len().min(room)];
-        self.bytes[self.len..][..text.len()].copy_from_slice(text);
-        self.len += text.len();
-        Ok(())
+    #[test]
+    fn a_line_is_cut_at_512_bytes_and_ends_with_a_newline() {
+        for (length, expected) in [
+            (0, 1),
+            (1, 2),
+            (510, 511),
+            (511, 512),
+            (512, 512),
+            (600, 512),
+        ] {
+            let mut line = [0; LINE_MAX];
+            let len = cut(&mut line, format_args!("{}", "x".repeat(length)));
+            assert_eq!(len, expected, "a text of {length} bytes");
+            assert!(line[..len - 1].iter().all(|&byte| byte == b'x'));
+            assert_eq!(line[len - 1], b'\n');
+        }
     }
-}
-
-/// The error of a system call: `what: with: why (os error N)`. Its root is the
-/// [`io::Error`], for a caller who wants to know the errno.
-pub(crate) fn sys_error(what: &str, with: impl Display, why: impl Into<io::Error>) -> Error {
-    Error::new(why.into()).context(format!("{what}: {with}"))
 }

@@ -1,177 +1,195 @@
-//! The narration behind `--trace`: each call of the listings as it returns, and the
-//! state in which the kernel then has the socket.
+//! What `--trace` prints: each call of the listings, and the TCP state of its socket.
 //!
-//! A line an event, in one write, so that the lines of parent and children never
-//! mix: the time of day, the process, the state, the call.
+//! Each event is one line on standard error: the local time, the process, the state of the
+//! socket, the call with its result.
 //!
 //! ```text
-//! 14:03:07.001234 tcpserv[4711]    LISTEN      listen(3, 1024) = 0
+//! 14:03:07.001234 tcpcli[4711]    CLOSED      connect(3, 127.0.0.1:9877) = 0
+//! 14:03:07.001320 tcpcli[4711]    ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877
 //! ```
 //!
-//! Unless [`start`] was called, an event costs one branch.
+//! The state comes from the kernel, and the socket was in it at the line's time. A call that
+//! sends a segment (connect, Writen, shutdown, close) has the time at which it began, and so has
+//! fork in the parent. The other calls have the time at which they returned. When a call that
+//! sends has changed the state, the new state is a line of its own, with the time at which it
+//! was read. So the lines of both programs and those of `tcpdump` can be sorted together, and a
+//! cause stands before its effect. Messages without a time (`listening on …`) sort elsewhere.
+//!
+//! Without [`start`] an event costs one branch, and no system call.
 
 use crate::error::{program, write_line};
-use crate::tcp_state::{Entry, TcpState, find, tcp_state};
-use crate::wrapsock::{Getsockname, Sockfd};
-use crate::wrapunix::utc_offset;
-use std::fmt;
-use std::mem;
+use crate::sock_diag::{find, state};
+use crate::sockfd::Sockfd;
+use crate::tcp_state::{TcpState, complete_connections};
+use std::fmt::{Arguments, Display};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::process;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::thread;
+use std::sync::{OnceLock, atomic::AtomicI64, atomic::Ordering};
 use std::time::{Duration, Instant, SystemTime};
+use std::{process, thread};
 
-static ON: AtomicBool = AtomicBool::new(false);
+/// The function that returns local time minus UTC, in seconds. It is called for each event,
+/// because daylight saving time may begin or end.
+static CLOCK: OnceLock<fn() -> i64> = OnceLock::new();
+
+/// Its last result. A signal handler uses it, because localtime_r is not safe there.
 static UTC_OFFSET: AtomicI64 = AtomicI64::new(0);
-static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
-/// Starts the narration, for this process and for the children it will fork.
-pub fn start() {
-    program(); // a signal handler must find it there
-    UTC_OFFSET.store(utc_offset(), Ordering::Relaxed);
-    ON.store(true, Ordering::Relaxed);
+/// Starts the trace, in this process and in the children that it will fork.
+///
+/// `utc_offset` returns local time minus UTC, in seconds ([`utc_offset`](crate::utc_offset)).
+pub fn start(utc_offset: fn() -> i64) {
+    program(); // makes the name now: a signal handler must not allocate
+    CLOCK.get_or_init(|| utc_offset);
 }
 
 pub(crate) fn on() -> bool {
-    ON.load(Ordering::Relaxed)
+    CLOCK.get().is_some()
 }
 
-/// `trace!(sockfd, "call({sockfd}) = {}", result)` tells of a call on a socket that has
-/// just returned.
+/// `trace!(sockfd, result, "call({sockfd})")`: see [`returned`].
 macro_rules! trace {
-    ($sockfd:expr, $($event:tt)*) => {
-        if crate::trace::on() {
-            crate::trace::on_socket($sockfd, format_args!($($event)*));
-        }
+    ($sockfd:expr, $result:expr, $($call:tt)*) => {
+        crate::trace::returned($sockfd, &$result, format_args!($($call)*))
     };
 }
 pub(crate) use trace;
 
-/// Tells of a call on a socket, whose state is asked for now.
-pub(crate) fn on_socket<'a>(sockfd: impl Into<Option<&'a Sockfd>>, event: fmt::Arguments) {
-    let now = SystemTime::now();
-    let state = sockfd.into().and_then(|sockfd| tcp_state(sockfd).ok());
-    write_event(now, state, event);
+/// What a call returns when it succeeds, as C shows it.
+pub(crate) trait Returned {
+    fn shown(&self) -> String;
 }
 
-/// Tells of a call on no socket. A signal handler may call it.
-pub(crate) fn elsewhere(event: fmt::Arguments) {
-    write_event(SystemTime::now(), None, event);
+impl Returned for () {
+    fn shown(&self) -> String {
+        "0".to_owned()
+    }
 }
 
-fn write_event(when: SystemTime, state: Option<TcpState>, event: fmt::Arguments) {
-    let when = when
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+impl Returned for usize {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Returned for Option<usize> {
+    fn shown(&self) -> String {
+        self.map_or("NULL".to_owned(), |n| n.to_string())
+    }
+}
+
+impl Returned for &Sockfd {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// The result of a call: `3`, or `-1, Connection refused (os error 111)`.
+pub(crate) fn shown<T: Returned, E: Display>(result: &Result<T, E>) -> String {
+    match result {
+        Ok(value) => value.shown(),
+        Err(why) => format!("-1, {why}"),
+    }
+}
+
+/// Prints a call that has returned, on a socket or on none.
+pub(crate) fn returned<'a, T: Returned, E: Display>(
+    sockfd: impl Into<Option<&'a Sockfd>>,
+    result: &Result<T, E>,
+    call: Arguments,
+) {
+    if on() {
+        let sockfd = sockfd.into();
+        // The state before the time: so the socket was in this state by then.
+        let state = sockfd.and_then(|sockfd| state(sockfd).ok());
+        let when = now();
+        let queue = match sockfd.map(complete_connections) {
+            Some(Ok(n)) if state == Some(TcpState::LISTEN) => format!(", {n} in its queue"),
+            _ => String::new(),
+        };
+        event(
+            when,
+            state,
+            format_args!("{call} = {}{queue}", shown(result)),
+        );
+    }
+}
+
+/// The time, and the state of a socket.
+pub(crate) type Before = (SystemTime, Option<TcpState>);
+
+/// To be called before a call that sends. `None` without a trace.
+pub(crate) fn before(sockfd: &Sockfd) -> Option<Before> {
+    let state = on().then(|| state(sockfd).ok())?;
+    Some((now(), state))
+}
+
+/// Prints a call that sends and has returned, with the time before it; then the state after it,
+/// if that is another one.
+pub(crate) fn sent<T: Returned, E: Display>(
+    before: Option<Before>,
+    sockfd: &Sockfd,
+    result: &Result<T, E>,
+    call: Arguments,
+) {
+    if let Some((when, was)) = before {
+        event(when, was, format_args!("{call} = {}", shown(result)));
+        if state(sockfd).ok() != was {
+            print_state(sockfd);
+        }
+    }
+}
+
+/// Prints the state of a connection: `ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877`.
+pub(crate) fn print_state(sockfd: &Sockfd) {
+    if on() {
+        let state = state(sockfd).ok();
+        event(now(), state, ends(sockfd));
+    }
+}
+
+/// A socket's number, and the addresses at both ends of its connection.
+pub(crate) fn ends(sockfd: &Sockfd) -> String {
+    let local = sockfd.socket.local_addr().map(|local| local.as_socket());
+    match (local, sockfd.peer()) {
+        (Ok(Some(local)), Some(peer)) => format!("{sockfd}: {local} to {peer}"),
+        _ => sockfd.to_string(),
+    }
+}
+
+/// Prints each new state of a closed connection, until it is in TIME_WAIT or gone, or for one
+/// second if the peer sends no FIN.
+pub(crate) fn watch(ends: &str, local: SocketAddr, peer: SocketAddr) {
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut told = None;
+    let last = [Some(TcpState::TIME_WAIT), Some(TcpState::CLOSED)];
+    while Instant::now() < end && !last.contains(&told) {
+        let state = find(local, Some(peer)).ok();
+        if state != told {
+            event(now(), state, ends);
+            told = state;
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// The time now. Not for a signal handler, which takes `SystemTime::now()`.
+pub(crate) fn now() -> SystemTime {
+    if let Some(utc_offset) = CLOCK.get() {
+        UTC_OFFSET.store(utc_offset(), Ordering::Relaxed);
+    }
+    SystemTime::now()
+}
+
+/// Writes the line of an event. A signal handler may call it.
+pub(crate) fn event(when: SystemTime, state: Option<TcpState>, text: impl Display) {
+    let since = when.duration_since(SystemTime::UNIX_EPOCH);
+    let when = since.unwrap_or_default();
     let local = when.as_secs() as i64 + UTC_OFFSET.load(Ordering::Relaxed);
     let (hours, minutes, seconds) = (local / 3600 % 24, local / 60 % 60, local % 60);
     let micros = when.subsec_micros();
     let (program, pid) = (program(), process::id());
-    let digits = pid.ilog10() as usize + 1; // a process id is not 0
-    let to_column = 16_usize.saturating_sub(program.len() + digits + 2);
     let state = state.map_or("", TcpState::name);
     write_line(format_args!(
-        "{hours:02}:{minutes:02}:{seconds:02}.{micros:06} \
-         {program}[{pid}]{:to_column$} {state:11} {event}",
-        ""
+        "{hours:02}:{minutes:02}:{seconds:02}.{micros:06} {program}[{pid}]\t{state:11} {text}"
     ));
-}
-
-/// Remembers that this process is the child, for the words of [`Closing::closed`].
-pub(crate) fn in_child() {
-    IN_CHILD.store(on(), Ordering::Relaxed);
-}
-
-/// A socket that is about to be closed, while it can still be asked who it is.
-pub(crate) struct Closing {
-    /// Just before: the FIN is on its way, and may be answered, when close returns.
-    when: SystemTime,
-    number: RawFd,
-    local: Option<SocketAddr>,
-    peer: Option<SocketAddr>,
-}
-
-impl Closing {
-    pub(crate) fn new(sockfd: &Sockfd) -> Self {
-        Closing {
-            when: SystemTime::now(),
-            number: sockfd.as_fd().as_raw_fd(),
-            local: Getsockname(sockfd).ok(),
-            peer: sockfd.peer(),
-        }
-    }
-
-    /// What the kernel's table has of it, if the kernel can be asked. What is not in it
-    /// is CLOSED.
-    fn look(&self) -> Option<Entry> {
-        let closed = Entry {
-            state: TcpState::Closed,
-            held: false,
-        };
-        let entry = find(self.local?, self.peer).ok()?;
-        Some(entry.unwrap_or(closed))
-    }
-
-    /// Tells of the close that has just returned; returns the state that it left.
-    pub(crate) fn closed(&self, remark: &str) -> Option<TcpState> {
-        let entry = self.look();
-        let state = entry.map(|entry| entry.state);
-        let holder = match (entry, IN_CHILD.load(Ordering::Relaxed)) {
-            (Some(Entry { held: true, .. }), true) => ", the parent still holds it",
-            (Some(Entry { held: true, .. }), false) => ", the child still holds it",
-            _ => "",
-        };
-        let number = self.number;
-        write_event(
-            self.when,
-            state,
-            format_args!("close({number}) = 0{remark}{holder}"),
-        );
-        state
-    }
-}
-
-/// What a process does with a socket just before its exit, which closes it.
-///
-/// A process cannot tell of its own exit. So with a narration the socket is closed
-/// here, and that is told; without, it is left to the exit.
-pub fn before_exit(sockfd: Sockfd) {
-    close_to_tell(sockfd);
-}
-
-/// [`before_exit`] for the client, which then watches its connection end: until it is
-/// in TIME_WAIT, or the kernel knows it no more, or, where the server holds its FIN
-/// back, for [`WATCH`].
-pub fn before_exit_watch(sockfd: Sockfd) {
-    let Some((closing, mut seen)) = close_to_tell(sockfd) else {
-        return;
-    };
-    let end = Instant::now() + WATCH;
-    let over = |state| matches!(state, None | Some(TcpState::TimeWait | TcpState::Closed));
-    while !over(seen) && Instant::now() < end {
-        let now = SystemTime::now();
-        let state = closing.look().map(|entry| entry.state);
-        if state != seen {
-            write_event(now, state, format_args!("({} is closed)", closing.number));
-            seen = state;
-        }
-        thread::sleep(Duration::from_micros(50));
-    }
-    elsewhere(format_args!("exit"));
-}
-
-/// How long a client watches its connection end.
-pub const WATCH: Duration = Duration::from_secs(1);
-
-fn close_to_tell(sockfd: Sockfd) -> Option<(Closing, Option<TcpState>)> {
-    if !on() {
-        mem::forget(sockfd); // it stays open until the exit
-        return None;
-    }
-    let closing = Closing::new(&sockfd);
-    drop(sockfd);
-    let state = closing.closed(", as the exit would do");
-    Some((closing, state))
 }

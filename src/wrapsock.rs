@@ -1,207 +1,203 @@
-//! The socket calls of the listings, and what must be right around each.
+//! The socket calls of the listings, and Inet_pton.
 //!
-//! The book's `lib/wrapsock.c`.
+//! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper calls the
+//! function, prints a trace line if there is a trace, and adds the book's words to an error.
 
-use crate::error::{err_ret, sys_error};
-use crate::idle::{IdleTimeout, MAX_IDLE_TIMEOUT};
-use crate::tcp_state::complete_connections;
-use crate::trace::trace;
-use anyhow::{Error, Result};
+use crate::error::err_ret;
+use crate::sockfd::Sockfd;
+use crate::tcp_state::send_buffer_in_use;
+use crate::trace::{self, sent, trace};
+use anyhow::{Context, Error, Result, bail};
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::TcpUserTimeout;
-use nix::sys::socket::{SetSockOpt, setsockopt};
+use nix::libc::{EAFNOSUPPORT, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP};
+use nix::net::if_::if_nameindex;
 use socket2::{Domain, Protocol, SockAddr, Type};
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::thread;
-use std::time::Duration;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Shutdown as How, SocketAddr, SocketAddrV6};
+use std::{thread, time::Duration};
 
-/// A socket descriptor that remembers whom it talks to.
+pub use SocketOption::*;
+
+/// IPv4, as in the listings.
+pub const AF_INET: Domain = Domain::IPV4;
+
+/// A byte stream: TCP.
+pub const SOCK_STREAM: Type = Type::STREAM;
+
+/// How many complete connections the kernel queues: the second argument of [`Listen`].
+pub const LISTENQ: i32 = 1024;
+
+/// The half-close: the second argument of [`Shutdown`].
+pub const SHUT_WR: How = How::Write;
+
+/// The first argument of [`Socket`] for an address: [`AF_INET`], or AF_INET6.
+#[must_use]
+pub fn family(address: SocketAddr) -> Domain {
+    Domain::for_address(address)
+}
+
+/// inet_pton(3): the address that a text means, with port 0. It takes IPv4 and IPv6, and
+/// an IPv6 scope by name or number: `127.0.0.1`, `::1`, `fe80::1%eth0`, `fe80::1%2`.
 ///
-/// The `sockfd`, `listenfd` and `connfd` of the listings. It owns its
-/// descriptor, so [`Close`](crate::Close) can take it away for good, and it
-/// keeps the peer's address from [`Connect`] or [`Accept`]: after a reset the
-/// kernel knows that address no more, but the error message still should.
-#[derive(Debug)]
-pub struct Sockfd {
-    socket: socket2::Socket,
-    peer: Option<SocketAddr>,
-    idle_timeout: Option<Duration>,
-}
-
-impl Sockfd {
-    /// The address at the other end, if this socket was connected or accepted.
-    #[must_use]
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// Sets how long the peer may neither send nor take anything before
-    /// [`str_echo()`](crate::str_echo()) and [`Writen`](crate::Writen) let it go with an
-    /// [`IdleTimeout`]. A connected socket takes this, too, from the listening one.
-    ///
-    /// That nothing is taken is TCP_USER_TIMEOUT, and what the kernel can see of it: a
-    /// peer whose receive buffer is full takes nothing until it has made room for a
-    /// segment, however few bytes it reads before.
-    ///
-    /// At most [`MAX_IDLE_TIMEOUT`].
-    ///
-    /// # Errors
-    /// `setsockopt error: …`.
-    pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) -> Result<()> {
-        let timeout = timeout.map(|timeout| timeout.min(MAX_IDLE_TIMEOUT));
-        let millis = timeout.map_or(0, |timeout| timeout.as_millis() as u32);
-        Setsockopt(self, TcpUserTimeout, &millis)?;
-        self.idle_timeout = timeout;
-        Ok(())
-    }
-
-    /// See [`set_idle_timeout`](Sockfd::set_idle_timeout).
-    #[must_use]
-    pub fn idle_timeout(&self) -> Option<Duration> {
-        self.idle_timeout
-    }
-
-    /// The error of a call on this connection.
-    pub(crate) fn error(&self, what: &str, errno: Errno) -> Error {
-        match (errno, self.peer, self.idle_timeout) {
-            (Errno::ETIMEDOUT, Some(peer), Some(timeout)) => IdleTimeout { peer, timeout }.into(),
-            _ => sys_error(what, self.with(), errno),
+/// # Errors
+/// The text is no address, or this host has no such interface.
+pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
+    let (ip, scope) = match text.split_once('%') {
+        Some((ip, scope)) => (ip, Some(scope)),
+        None => (text, None),
+    };
+    match (ip.parse(), scope) {
+        (Ok(ip), None) => Ok(SocketAddr::new(ip, 0)),
+        (Ok(IpAddr::V6(ip)), Some(scope)) => {
+            Ok(SocketAddrV6::new(ip, 0, 0, scope_id(scope)?).into())
         }
-    }
-
-    /// The peer's address for a message.
-    fn with(&self) -> String {
-        match self.peer {
-            Some(peer) => peer.to_string(),
-            None => "not connected".to_owned(),
-        }
-    }
-
-    /// SO_RCVTIMEO: how long a read sleeps at the most before it fails with `EAGAIN`.
-    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<()> {
-        let set = self.socket.set_read_timeout(timeout);
-        set.map_err(|why| sys_error("setsockopt error", self.with(), why))
+        _ => bail!("not an IP address (examples: 127.0.0.1, ::1)"),
     }
 }
 
-/// The number of the descriptor.
-impl fmt::Display for Sockfd {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.socket.as_raw_fd().fmt(f)
-    }
-}
-
-impl AsFd for Sockfd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl From<Sockfd> for OwnedFd {
-    fn from(sockfd: Sockfd) -> Self {
-        sockfd.socket.into()
-    }
+/// The number of an interface, given by its name or its number.
+fn scope_id(scope: &str) -> Result<u32> {
+    let interfaces = if_nameindex().map_err(io::Error::from)?;
+    let this = interfaces.iter().find(|interface| {
+        interface.name().to_bytes() == scope.as_bytes() || interface.index().to_string() == scope
+    });
+    let this = this.with_context(|| format!("this host has no network interface {scope:?}"))?;
+    Ok(this.index())
 }
 
 /// socket(2): a new socket of the given family, type and protocol (Socket函数).
 ///
-/// Protocol 0 lets the kernel choose: TCP for [`SOCK_STREAM`](crate::SOCK_STREAM).
-/// Close-on-exec is set.
+/// Protocol 0 lets the kernel choose: TCP for [`SOCK_STREAM`]. The descriptor is close-on-exec.
 ///
 /// # Errors
-/// `socket error: FAMILY: …`, as when no descriptor is left (`EMFILE`, `ENFILE`).
+/// `socket error: FAMILY: …`: no descriptor is left (`EMFILE`, `ENFILE`), the kernel has no
+/// such family (`EAFNOSUPPORT`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
     let chosen = (protocol != 0).then(|| Protocol::from(protocol));
-    let socket = socket2::Socket::new(family, ty, chosen)
-        .map_err(|why| sys_error("socket error", format_args!("{family:?}"), why))?;
-    let sockfd = Sockfd {
-        socket,
-        peer: None,
-        idle_timeout: None,
-    };
-    trace!(&sockfd, "socket({family:?}, {ty:?}, {protocol}) = {sockfd}");
-    Ok(sockfd)
+    let socket = socket2::Socket::new(family, ty, chosen);
+    let sockfd = socket.map(|socket| Sockfd { socket, peer: None });
+    let made = sockfd.as_ref();
+    trace!(made.ok(), made, "socket({family:?}, {ty:?}, {protocol})");
+    sockfd.with_context(|| format!("socket error: {family:?}"))
 }
 
-/// setsockopt(2): sets a socket option. Some are best set before [`Bind`]
-/// (`SO_REUSEADDR`), some are inherited by every socket that [`Accept`] returns.
+/// setsockopt(2): sets a socket option.
+///
+/// Some must be set before [`Bind`] (`SO_REUSEADDR`). Many are copied to each socket that
+/// [`Accept`] returns (listen函数).
+///
+/// # Examples
+///
+/// The end that closes first keeps the connection in TIME_WAIT. Without `SO_REUSEADDR` a server
+/// that is started again then finds its port in use:
+///
+/// ```
+/// # use std::io::BufReader;
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Setsockopt(&listenfd, SO_REUSEADDR, true)?; // Linux requires it on the old socket too
+/// # Bind(&listenfd, "127.0.0.1:0".parse()?)?;
+/// # Listen(&listenfd, LISTENQ)?;
+/// # let servaddr = Getsockname(&listenfd)?;
+/// # let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Connect(&mut sockfd, servaddr)?;
+/// # let (connfd, _) = Accept(&listenfd)?;
+/// // … Bind, Listen, Accept …
+/// Close(connfd); // the server closes first
+/// # Readline(&mut BufReader::new(&sockfd), &mut Vec::new(), MAXLINE)?; // its FIN
+/// Close(sockfd);
+/// Close(listenfd);
+///
+/// let restart = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// let error = Bind(&restart, servaddr).unwrap_err();
+/// assert!(format!("{error:#}").contains("Address already in use"));
+///
+/// Setsockopt(&restart, SO_REUSEADDR, true)?;
+/// Bind(&restart, servaddr)?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
-pub fn Setsockopt<O>(sockfd: &Sockfd, option: O, value: &O::Val) -> Result<()>
-where
-    O: SetSockOpt + fmt::Debug + Copy,
-{
-    let set = setsockopt(sockfd, option, value);
-    set.map_err(|why| sys_error("setsockopt error", format_args!("{option:?}"), why))
+pub fn Setsockopt(sockfd: &Sockfd, option: SocketOption, on: bool) -> Result<()> {
+    let socket = &sockfd.socket;
+    let set = match option {
+        SO_REUSEADDR => socket.set_reuse_address(on),
+        SO_KEEPALIVE => socket.set_keepalive(on),
+        TCP_NODELAY => socket.set_tcp_nodelay(on),
+        IPV6_V6ONLY => socket.set_only_v6(on),
+    };
+    trace!(sockfd, set, "setsockopt({sockfd}, {option:?}, {on})");
+    set.with_context(|| format!("setsockopt error: {option:?}"))
 }
 
-/// connect(2): the three-way handshake, and the wait for its end (connect函数).
+/// The second argument of [`Setsockopt`].
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy, Debug)]
+pub enum SocketOption {
+    /// [`Bind`] may take a port that is in TIME_WAIT.
+    SO_REUSEADDR,
+    /// The kernel finds out that the peer's host is gone, after two hours on Linux.
+    SO_KEEPALIVE,
+    /// The kernel sends each write at once (no Nagle algorithm).
+    TCP_NODELAY,
+    /// An IPv6 socket takes no IPv4 connections.
+    IPV6_V6ONLY,
+}
+
+/// connect(2): makes the three-way handshake, and sleeps until it is done (connect函数,
+/// 三次握手).
 ///
-/// Without a bind the kernel picks the source address and an ephemeral port. A
-/// connect that a signal interrupts is called again: Linux takes up the same
-/// handshake and returns once it is done.
+/// Without a bind the kernel chooses the source address and an ephemeral port. If a
+/// signal interrupts it, it is called again: Linux goes on with the same handshake.
 ///
 /// # Errors
-/// `connect error: ADDRESS:PORT: …`: nobody listens (`ECONNREFUSED`), nobody
-/// answers (`ETIMEDOUT`), no way there (`ENETUNREACH`, `EHOSTUNREACH`).
+/// `connect error: ADDRESS:PORT: …`: nobody listens there (`ECONNREFUSED`), nobody answers
+/// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
 pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
-    let address = SockAddr::from(servaddr);
-    loop {
-        match sockfd.socket.connect(&address) {
-            Ok(()) => break,
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => {
-                trace!(&*sockfd, "connect({sockfd}) = -1, {why}");
-                return Err(sys_error("connect error", servaddr, why));
-            }
+    let before = trace::before(sockfd);
+    let connected = loop {
+        match sockfd.socket.connect(&servaddr.into()) {
+            Err(why) if why.kind() == ErrorKind::Interrupted => {}
+            done => break done,
         }
-    }
-    sockfd.peer = Some(servaddr);
-    trace!(
-        &*sockfd,
-        "connect({sockfd}) = 0, {} -> {servaddr}",
-        local(sockfd)
+    };
+    sockfd.peer = connected.is_ok().then_some(servaddr);
+    sent(
+        before,
+        sockfd,
+        &connected,
+        format_args!("connect({sockfd}, {servaddr})"),
     );
-    Ok(())
+    connected.with_context(|| format!("connect error: {servaddr}"))
 }
 
-/// bind(2): gives a socket its local address and port (bind函数). Port 0 takes any
-/// free port, which [`Getsockname`] then tells.
+/// bind(2): gives a socket its local address and port (bind函数).
+///
+/// With port 0 the kernel chooses a free port, and [`Getsockname`] says which.
 ///
 /// # Errors
-/// `bind error: ADDRESS:PORT: …`: taken (`EADDRINUSE`), not an address of this
-/// host (`EADDRNOTAVAIL`), a port below 1024 without the right to it (`EACCES`).
+/// `bind error: ADDRESS:PORT: …`: somebody has it (`EADDRINUSE`), it is no address of
+/// this host (`EADDRNOTAVAIL`), a port below 1024 needs a privilege (`EACCES`).
 pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
     let bound = sockfd.socket.bind(&myaddr.into());
-    if let Err(why) = &bound {
-        trace!(sockfd, "bind({sockfd}, {myaddr}) = -1, {why}");
-    }
-    bound.map_err(|why| sys_error("bind error", myaddr, why))?;
-    trace!(sockfd, "bind({sockfd}, {myaddr}) = 0");
-    Ok(())
+    trace!(sockfd, bound, "bind({sockfd}, {myaddr})");
+    bound.with_context(|| format!("bind error: {myaddr}"))
 }
 
 /// listen(2): makes a socket passive, from CLOSED to LISTEN (listen函数).
 ///
-/// `backlog` bounds the queue of complete connections that nobody has accepted
-/// yet. Linux holds one more than that, and never more than
-/// `net.core.somaxconn` says.
+/// `backlog` is how many complete connections the kernel queues until [`Accept`] takes
+/// them. Linux lowers it to `net.core.somaxconn` if it is larger, and queues one more than that.
 ///
 /// # Errors
-/// `listen error: ADDRESS:PORT: …`, as when another socket listens there already
-/// (`EADDRINUSE`).
+/// `listen error: ADDRESS:PORT: …`: another socket listens there (`EADDRINUSE`).
 pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
     let listens = sockfd.socket.listen(backlog);
-    if let Err(why) = &listens {
-        trace!(sockfd, "listen({sockfd}, {backlog}) = -1, {why}");
-    }
-    listens.map_err(|why| sys_error("listen error", local(sockfd), why))?;
-    trace!(sockfd, "listen({sockfd}, {backlog}) = 0");
-    Ok(())
+    trace!(sockfd, listens, "listen({sockfd}, {backlog})");
+    listens.with_context(|| format!("listen error: {}", local_name(sockfd)))
 }
 
 /// getsockname(2): the local address and port of a socket.
@@ -210,112 +206,79 @@ pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
 /// `getsockname error: …`.
 pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
     let name = sockfd.socket.local_addr().and_then(internet);
-    name.map_err(|why| sys_error("getsockname error", sockfd.with(), why))
+    name.context("getsockname error")
 }
 
 /// A socket's own address for a message.
-fn local(sockfd: &Sockfd) -> String {
-    Getsockname(sockfd).map_or_else(|_| "?".to_owned(), |local| local.to_string())
+fn local_name(sockfd: &Sockfd) -> String {
+    Getsockname(sockfd).map_or_else(|_| "not bound".to_owned(), |local| local.to_string())
 }
 
-/// shutdown(2): with [`SHUT_WR`](crate::SHUT_WR) the half-close (四次挥手): the FIN goes
-/// out behind all that was written, and reading goes on.
+/// shutdown(2). With [`SHUT_WR`] it is the half-close (四次挥手): the FIN goes out behind all
+/// that was written, and this end can still read.
 ///
 /// # Errors
-/// `shutdown error: PEER: …`: not connected any more (`ENOTCONN`).
-pub fn Shutdown(sockfd: &Sockfd, how: std::net::Shutdown) -> Result<()> {
+/// `shutdown error: PEER: …`: it is not connected any more (`ENOTCONN`).
+pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
+    let before = trace::before(sockfd);
     let shut = sockfd.socket.shutdown(how);
-    shut.map_err(|why| sys_error("shutdown error", sockfd.with(), why))?;
-    let how = match how {
-        std::net::Shutdown::Read => "SHUT_RD",
-        std::net::Shutdown::Write => "SHUT_WR",
-        std::net::Shutdown::Both => "SHUT_RDWR",
-    };
-    trace!(sockfd, "shutdown({sockfd}, {how}) = 0");
-    Ok(())
+    let name = ["SHUT_RD", "SHUT_WR", "SHUT_RDWR"][how as usize];
+    sent(
+        before,
+        sockfd,
+        &shut,
+        format_args!("shutdown({sockfd}, {name})"),
+    );
+    shut.with_context(|| format!("shutdown error: {}", sockfd.peer_name()))
 }
 
-/// accept(2): takes the head of the queue of complete connections, and sleeps
+/// accept(2): takes the first connection of the queue of complete connections, and sleeps
 /// while there is none (accept函数).
 ///
-/// Returns a new descriptor, close-on-exec, and the client's address. What
-/// concerns one connection only, or a signal, is tried again; when the system
-/// has no descriptor or memory left, that is said once, and the call goes on
-/// after each [`PAUSE`] until there is one.
+/// Returns a new descriptor, close-on-exec, and the client's address. After a signal Accept
+/// calls accept again. It returns an error only if the socket can never accept. After any other
+/// error, such as no free descriptor, it prints the first one and calls accept again every
+/// 100 ms.
 ///
 /// # Errors
-/// `accept error: ADDRESS:PORT: …` when the listening socket itself is broken.
+/// `accept error: ADDRESS:PORT: …`: it is no listening socket (`EINVAL`, `EOPNOTSUPP`).
 pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
-    let mut said = false;
+    let mut printed = false;
     loop {
-        let why = match listenfd.socket.accept() {
-            Ok((socket, address)) => match internet(address) {
-                Ok(cliaddr) => {
-                    let connfd = Sockfd {
-                        socket,
-                        peer: Some(cliaddr),
-                        idle_timeout: listenfd.idle_timeout,
-                    };
-                    trace!(
-                        &connfd,
-                        "accept({listenfd}) = {connfd}, {} <- {cliaddr}, {} more in the queue",
-                        local(&connfd),
-                        complete_connections(listenfd).unwrap_or_default()
-                    );
-                    return Ok((connfd, cliaddr));
-                }
-                Err(why) => why,
-            },
+        let accepted = listenfd.socket.accept().and_then(with_peer);
+        let connfd = accepted.as_ref().map(|(connfd, _)| connfd);
+        trace!(listenfd, connfd, "accept({listenfd})");
+        let why = match accepted {
+            Ok((connfd, cliaddr)) => {
+                trace::print_state(&connfd);
+                return Ok((connfd, cliaddr));
+            }
+            Err(why) if why.kind() == ErrorKind::Interrupted => continue,
             Err(why) => why,
         };
-        let verdict = accept_verdict(Errno::from_raw(why.raw_os_error().unwrap_or(0)));
-        trace!(listenfd, "accept({listenfd}) = -1, {why}");
-        if verdict == Verdict::Again {
-            continue;
-        }
-        let error = sys_error("accept error", local(listenfd), why);
-        if verdict == Verdict::Fatal {
+        let permanent = why
+            .raw_os_error()
+            .is_some_and(|errno| PERMANENT.contains(&errno));
+        let error = Error::new(why).context(format!("accept error: {}", local_name(listenfd)));
+        if permanent {
             return Err(error);
         }
-        if !said {
+        if !printed {
             err_ret(&error);
-            said = true;
+            printed = true;
         }
-        thread::sleep(PAUSE);
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// How long [`Accept`] waits before it asks again for a descriptor or memory.
-pub const PAUSE: Duration = Duration::from_millis(100);
+/// The errors of accept(2) of a socket that can never accept.
+const PERMANENT: [i32; 5] = [EAFNOSUPPORT, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP];
 
-/// What a failed accept means for the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// One connection was lost, or a signal came: accept the next one at once.
-    Again,
-    /// The system lacks something that others will give back.
-    Pause,
-    /// The listening socket will never accept again.
-    Fatal,
-}
-
-fn accept_verdict(errno: Errno) -> Verdict {
-    use Errno as E;
-    match errno {
-        E::EINTR | E::ECONNABORTED | E::ECONNRESET | E::EPERM => Verdict::Again,
-        // What accept(2) lists: pending errors of the new connection.
-        E::ENETDOWN
-        | E::EPROTO
-        | E::ENOPROTOOPT
-        | E::EHOSTDOWN
-        | E::ENONET
-        | E::EHOSTUNREACH
-        | E::EOPNOTSUPP
-        | E::ENETUNREACH
-        | E::ETIMEDOUT => Verdict::Again,
-        E::EMFILE | E::ENFILE | E::ENOBUFS | E::ENOMEM => Verdict::Pause,
-        _ => Verdict::Fatal,
-    }
+/// What accept returns: a connected socket, and the address of its client.
+fn with_peer((socket, address): (socket2::Socket, SockAddr)) -> io::Result<(Sockfd, SocketAddr)> {
+    let cliaddr = internet(address)?;
+    let peer = Some(cliaddr);
+    Ok((Sockfd { socket, peer }, cliaddr))
 }
 
 /// The kernel's socket address as the standard library has it.
@@ -323,38 +286,80 @@ fn internet(address: SockAddr) -> io::Result<SocketAddr> {
     address.as_socket().ok_or(Errno::EAFNOSUPPORT.into())
 }
 
+/// SO_RCVTIMEO and SO_SNDTIMEO: sets how many seconds [`str_echo`](crate::str_echo()) waits
+/// for bytes from the peer, and [`Writen`](crate::Writen) for room in the send buffer, before
+/// they fail with `idle for …`.
+///
+/// A signal restarts the time-out. Writen waits up to twice as long: if a part of its bytes still
+/// fits into the send buffer, the first time-out ends the write of that part.
+///
+/// # Errors
+/// `setsockopt error: OPTION: …`.
+pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
+    let timeout = Some(Duration::from_secs(seconds.into()));
+    let receive = connfd.socket.set_read_timeout(timeout);
+    let both = receive.and_then(|()| connfd.socket.set_write_timeout(timeout));
+    trace!(
+        connfd,
+        both, "setsockopt({connfd}, SO_RCVTIMEO and SO_SNDTIMEO, {seconds} s)"
+    );
+    both.context("setsockopt error: SO_RCVTIMEO and SO_SNDTIMEO")
+}
+
+/// The error of a read or a write, where `EAGAIN` is the end of the idle timeout.
+///
+/// If sent bytes are then not acknowledged, it sets SO_LINGER to 0: the close sends a reset, and
+/// the kernel drops the bytes.
+pub(crate) fn timeout_error(sockfd: &Sockfd, why: io::Error) -> io::Error {
+    if why.kind() != ErrorKind::WouldBlock {
+        return why;
+    }
+    if send_buffer_in_use(sockfd).is_ok_and(|in_use| in_use) {
+        // If this fails, the kernel only keeps the bytes longer.
+        let _ = sockfd.socket.set_linger(Some(Duration::ZERO));
+    }
+    let timeout = sockfd.socket.read_timeout().ok().flatten();
+    io::Error::other(format!("idle for {:?}", timeout.unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn which_errors_of_accept_pass_and_which_end_the_server() {
-        use Errno as E;
-        let again = [
-            E::EINTR,
-            E::ECONNABORTED,
-            E::ECONNRESET,
-            E::EPERM,
-            E::ENETDOWN,
-            E::EPROTO,
-            E::ENOPROTOOPT,
-            E::EHOSTDOWN,
-            E::ENONET,
-            E::EHOSTUNREACH,
-            E::EOPNOTSUPP,
-            E::ENETUNREACH,
-            E::ETIMEDOUT,
-        ];
-        let pause = [E::EMFILE, E::ENFILE, E::ENOBUFS, E::ENOMEM];
-        let fatal = [E::EBADF, E::EINVAL, E::ENOTSOCK, E::EFAULT, E::EAFNOSUPPORT];
-        for (errnos, verdict) in [
-            (&again[..], Verdict::Again),
-            (&pause, Verdict::Pause),
-            (&fatal, Verdict::Fatal),
+    fn an_address_may_have_a_scope_by_name_or_by_number() {
+        let text = |address: SocketAddr| address.to_string();
+        assert_eq!(text(Inet_pton("127.0.0.1").unwrap()), "127.0.0.1:0");
+        assert_eq!(text(Inet_pton("::1").unwrap()), "[::1]:0");
+        let interfaces = if_nameindex().unwrap();
+        let lo = interfaces.iter().next().unwrap();
+        for scope in [lo.name().to_str().unwrap(), &lo.index().to_string()] {
+            let address = Inet_pton(&format!("fe80::1%{scope}")).unwrap();
+            assert_eq!(text(address), format!("[fe80::1%{}]:0", lo.index()));
+        }
+        for wrong in [
+            "",
+            "localhost",
+            "127.0.0.1%lo",
+            "fe80::1%",
+            "fe80::1%nonsense",
+            "fe80::1%999999",
         ] {
-            for &errno in errnos {
-                assert_eq!(accept_verdict(errno), verdict, "{errno}");
-            }
+            assert!(Inet_pton(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_can_never_accept_is_an_error() {
+        let bound = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        Bind(&bound, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let datagrams = Socket(AF_INET, Type::DGRAM, 0).unwrap();
+        for (sockfd, why) in [(bound, "Invalid argument"), (datagrams, "not supported")] {
+            let error = format!("{:#}", Accept(&sockfd).unwrap_err());
+            assert!(
+                error.starts_with("accept error: ") && error.contains(why),
+                "{error}"
+            );
         }
     }
 }

@@ -1,31 +1,40 @@
-//! Writen: a write that writes it all.
+//! Writen: calls write until all bytes are written.
 //!
 //! The book's `lib/writen.c`.
 
 use crate::retry::retry;
-use crate::trace::trace;
-use crate::wrapsock::Sockfd;
-use anyhow::Result;
+use crate::sockfd::Sockfd;
+use crate::trace;
+use crate::wrapsock::timeout_error;
+use anyhow::{Context, Result};
 use nix::unistd::write;
+use std::io;
 
-/// write(2), again and again until every byte of `buf` is in the socket's send
-/// buffer (TCP输出).
+/// write(2), again and again until every byte of `buf` is in the socket's send buffer
+/// (TCP输出).
 ///
-/// When the buffer is full the kernel puts the caller to sleep. On return the
-/// bytes are the kernel's to deliver; the peer may have read none of them.
+/// When the send buffer is full the kernel puts the caller to sleep. When Writen returns, the
+/// bytes are in the send buffer, and the caller can use `buf` again. The peer's TCP may not have
+/// received them yet, and never will if the connection fails.
 ///
 /// # Errors
-/// `writen error: PEER: …`: the peer reset the connection (`ECONNRESET`) or takes
-/// no more (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); or
-/// [`IdleTimeout`](crate::idle::IdleTimeout).
+/// `writen error: PEER: …`: the peer reset the connection (`ECONNRESET`), or takes no more
+/// (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); `idle for …`, where
+/// [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
+    let before = trace::before(sockfd);
+    let written = write_all(sockfd, buf).map_err(|why| timeout_error(sockfd, why));
+    trace::sent(before, sockfd, &written, format_args!("Writen({sockfd})"));
+    written
+        .map(drop)
+        .with_context(|| format!("writen error: {}", sockfd.peer_name()))
+}
+
+fn write_all(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {
     let mut left = buf;
     while !left.is_empty() {
-        let nwritten = retry(|| write(sockfd, left))
-            .inspect_err(|errno| trace!(sockfd, "Writen({sockfd}) = -1, {}", errno.desc()))
-            .map_err(|errno| sockfd.error("writen error", errno))?;
+        let nwritten = retry(|| write(sockfd, left))?;
         left = &left[nwritten..];
     }
-    trace!(sockfd, "Writen({sockfd}) = {}", buf.len());
-    Ok(())
+    Ok(buf.len())
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use nix::libc;
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -138,4 +139,29 @@ fn batch_reports_a_server_that_ends_before_all_is_sent() {
     connfd.shutdown(Shutdown::Write).unwrap();
     client.feed(&vec![b'x'; 1 << 24]).terminated_prematurely();
     drop(connfd);
+}
+
+#[test]
+fn batch_takes_an_answer_that_is_longer_than_what_was_sent() {
+    let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
+    connfd.write_all(b"a greeting\n").unwrap();
+    client.type_in(b"hello\n");
+    client.end_input();
+    assert_eq!(rest(&mut connfd), b"hello\n");
+    connfd.write_all(b"hello\n").unwrap();
+    drop(connfd);
+    client.wait().printed(b"a greeting\nhello\n");
+}
+
+#[test]
+fn batch_without_a_thread_is_an_error() {
+    let server = Server::start(&[]);
+    let mut command = tcpcli(server.addr);
+    refuse(
+        command.arg("--batch"),
+        &[libc::SYS_clone, libc::SYS_clone3],
+        libc::EAGAIN,
+    );
+    let why = "Resource temporarily unavailable (os error 11)";
+    run(&mut command).failed(&format!("tcpcli: pthread_create error: {why}"));
 }

@@ -7,6 +7,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 /// Line by line, and with --batch.
@@ -252,12 +254,22 @@ fn a_full_disk_is_reported() {
 fn an_input_that_cannot_be_read_is_reported() {
     let server = Server::start(&[]);
     for args in BOTH {
+        let (_reader, writer) = pipe();
         let directory = fs::File::open("/").unwrap();
-        let mut command = tcpcli(server.addr);
-        let mut client = Client::spawn(command.args(args), directory, Stdio::piped());
-        let why = "standard input: Is a directory (os error 21)";
-        let said = format!("tcpcli: fgets error: {why}");
-        client.wait().failed(&said);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (input, why) in [
+            (OwnedFd::from(directory), "Is a directory (os error 21)"),
+            (writer.into(), "Bad file descriptor (os error 9)"),
+            (
+                listener.into(),
+                "Transport endpoint is not connected (os error 107)",
+            ),
+        ] {
+            let mut command = tcpcli(server.addr);
+            let mut client = Client::spawn(command.args(args), input, Stdio::piped());
+            let said = format!("tcpcli: fgets error: standard input: {why}");
+            client.wait().failed(&said);
+        }
     }
 }
 
@@ -282,4 +294,24 @@ fn tcpcli_goes_on_after_it_was_stopped() {
     drop(stop(client.pid()));
     drop(stopped_child);
     assert_eq!(client.printed(6), b"after\n");
+}
+
+#[test]
+fn an_answer_without_a_newline_that_ends_early_is_reported_also_if_it_is_long() {
+    let (mut client, mut connfd) = Client::with_own_server(&[]);
+    client.type_in(b"hello\n");
+    read_bytes(&mut connfd, 6);
+    connfd.write_all(b"hello, and no newline").unwrap();
+    drop(connfd);
+    let ended = client.wait();
+    ended.terminated_prematurely();
+    assert_eq!(ended.stdout, b"hello, and no newline");
+}
+
+#[test]
+fn tcpcli_asks_the_kernel_to_find_out_that_the_servers_host_is_gone() {
+    let server = Server::start(&[]);
+    let (client, _) = server.tcpcli();
+    let row = connection(client.addr(), server.addr).unwrap();
+    assert_eq!(row.timer, 2, "the keep-alive timer");
 }

@@ -13,7 +13,8 @@ fn call(program: &str, args: &[&str]) -> Ended {
 fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
     for (program, args) in [
         (TCPCLI, &["nonsense"][..]),
-        (TCPCLI, &["localhost"]),
+        (TCPCLI, &["fe80::1%nonsense"]),
+        (TCPSERV, &["-b", "fe80::1%nonsense"]),
         (TCPCLI, &["127.0.0.1", "-p", "70000"]),
         (TCPCLI, &["127.0.0.1", "-p", "0"]),
         (TCPCLI, &["127.0.0.1", "--nonsense"]),
@@ -62,4 +63,21 @@ fn the_port_is_9877_unless_another_is_given() {
         let help = String::from_utf8(call(program, &["--help"]).stdout).unwrap();
         assert!(help.contains("[default: 9877]"), "{help}");
     }
+}
+
+#[test]
+fn a_name_instead_of_an_address_gets_an_example_of_one() {
+    let ended = call(TCPCLI, &["localhost"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.stderr.contains("examples: 127.0.0.1, ::1"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn an_empty_listenq_is_as_good_as_none() {
+    let mut command = tcpserv("127.0.0.1", 0);
+    drop(Server::spawn(command.env("LISTENQ", "")));
 }

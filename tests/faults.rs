@@ -8,11 +8,12 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid};
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -432,4 +433,57 @@ fn thousands_of_harmless_signals_disturb_nothing() {
     serves_others(&server, &mut streams);
     drop(streams);
     server.wait_children(0);
+}
+
+#[test]
+fn when_the_parent_is_killed_the_clients_in_its_queue_get_a_reset() {
+    let server = Server::start(&[]);
+    wait_accepting(server.pid());
+    let _stopped = stop(server.pid());
+    let mut waiting = [connect(server.addr), connect(server.addr)];
+    server.end(Signal::SIGKILL);
+    for stream in &mut waiting {
+        let why = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(why.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+#[test]
+fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_then() {
+    let mut command = tcpserv("127.0.0.1", 0);
+    refuse(&mut command, &[libc::SYS_accept4], libc::EPERM);
+    let server = Server::spawn(&mut command);
+    let why = "Operation not permitted (os error 1)";
+    let said = server.wait_said("accept error");
+    assert_eq!(
+        said,
+        format!("tcpserv: accept error: {}: {why}", server.addr)
+    );
+    let tries = || figure(server.pid(), "status", "voluntary_ctxt_switches");
+    let (start, before, used) = (Instant::now(), tries(), cpu_time(server.pid()));
+    wait_until("some tries", || tries() > before + 5);
+    let (used, elapsed) = (cpu_time(server.pid()) - used, start.elapsed());
+    assert!(used < elapsed / 5, "{used:?} of {elapsed:?}");
+    assert_eq!(server.said().len(), 1);
+}
+
+#[test]
+fn a_full_standard_error_that_nobody_reads_stops_no_client() {
+    // The test reads its standard error, a pipe, only when it waits for its end.
+    let server = Client::spawn(&mut tcpserv("127.0.0.1", 0), Stdio::null(), Stdio::null());
+    let addr = listening_address(server.pid());
+    let mut stderr = File::options();
+    stderr.write(true).custom_flags(libc::O_NONBLOCK);
+    let mut stderr = stderr.open(format!("/proc/{}/fd/2", server.pid())).unwrap();
+    while stderr.write(&[b'x'; 512]).is_ok() {}
+
+    for _ in 0..3 {
+        let mut other = connect(addr);
+        assert_eq!(echo(&mut other, b"hello\n"), b"hello\n");
+        // The parent and this child both have something to say.
+        let child = children(server.pid()).pop().unwrap();
+        signal(child, Signal::SIGKILL);
+        assert_eq!(rest(&mut other), b"");
+        wait_until("the child to be reaped", || gone(child));
+    }
 }

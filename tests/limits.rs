@@ -169,6 +169,22 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
     let end = join("the end of the connection", feeder);
     let reset = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
     assert!(reset.contains(&end), "{end}");
+    let left = connection(server.addr, client);
+    assert!(left.is_none(), "its echo is still in the kernel: {left:?}");
+}
+
+#[test]
+fn an_idle_client_that_has_not_read_its_echo_gets_a_reset() {
+    let server = Server::start(&["--idle-timeout", "1"]);
+    let mut stream = narrow(server.addr);
+    let client = stream.local_addr().unwrap();
+    let child = server.child_for(client);
+    // More than the client's receive buffer holds, less than the child's send buffer.
+    stream.write_all(&[b'x'; 100_000]).unwrap();
+    wait_reading_socket(child);
+    wait_until("the child to be reaped", || gone(child));
+    let left = connection(server.addr, client);
+    assert!(left.is_none(), "its echo is still in the kernel: {left:?}");
 }
 
 #[test]

@@ -10,7 +10,10 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use unp::{AF_INET, Accept, Bind, Getsockname, Listen, SOCK_STREAM, Setsockopt, Socket, Sockfd};
+use unp::{
+    AF_INET, Accept, Bind, Getsockname, Listen, SO_KEEPALIVE, SOCK_STREAM, Setsockopt, Socket,
+    Sockfd, TCP_NODELAY,
+};
 
 fn bound() -> (Sockfd, SocketAddr) {
     let listenfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
@@ -165,8 +168,8 @@ fn s15_a_socket_that_is_bound_but_does_not_listen_refuses_connections() {
 #[test]
 fn s16_the_connected_socket_takes_its_options_from_the_listening_one() {
     let (listenfd, servaddr) = bound();
-    Setsockopt(&listenfd, sockopt::KeepAlive, &true).unwrap();
-    Setsockopt(&listenfd, sockopt::TcpNoDelay, &true).unwrap();
+    Setsockopt(&listenfd, SO_KEEPALIVE, true).unwrap();
+    Setsockopt(&listenfd, TCP_NODELAY, true).unwrap();
     Listen(&listenfd, 1).unwrap();
     let _client = connect(servaddr);
 

@@ -4,9 +4,8 @@ mod common;
 
 use common::*;
 use nix::libc;
-use socket2::{Domain, Socket, Type};
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::Shutdown;
 
 #[test]
 fn o1_write_returns_when_the_bytes_are_in_the_send_buffer() {
@@ -102,12 +101,4 @@ fn h1_half_close_all_that_was_sent_before_the_clients_fin_comes_back_after_it() 
     drop(stopped);
     assert!(rest(&mut stream) == sent);
     wait_state(client, server.addr, "TIME_WAIT");
-}
-
-/// A client with a small receive buffer, so that most of an echo waits at the server.
-fn narrow(server: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&server.into()).unwrap();
-    with_deadline(socket.into())
 }

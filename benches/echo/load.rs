@@ -1,115 +1,127 @@
-//! The load: clients of the benchmark's own, the same for every server.
+//! The load: the same for each server, or for each client.
 
-use crate::common::DEADLINE;
-use crate::process::{OneCore, Server};
+use crate::common::{DEADLINE, connect, echo, memory_file, rest};
+use crate::peers::Peer;
 use crate::report::median;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::panic::resume_unwind;
+use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
 /// A line of 64 bytes, with its newline.
-pub const LINE: [u8; 64] = {
-    let mut line = [b'x'; 64];
-    line[63] = b'\n';
-    line
-};
+pub const LINE: &[u8] = b"a line of 64 bytes, of which a newline is the last: 0123456789.\n";
 
-/// How much is sent at a time in bulk.
-pub const PIECE: usize = 256 * 1024;
-
-/// A connected stream that does not wait for ever.
-fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(addr)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    stream.set_write_timeout(Some(DEADLINE))?;
-    Ok(stream)
-}
-
-/// Sends a line and takes it back.
-fn echo(stream: &mut TcpStream) -> io::Result<()> {
-    let mut echoed = [0; LINE.len()];
-    stream.write_all(&LINE)?;
-    stream.read_exact(&mut echoed)
-}
-
-/// Connects until so many are held, each with a line behind it.
-pub fn hold(server: &Server, held: &mut Vec<TcpStream>, size: usize) -> io::Result<()> {
-    while held.len() < size {
-        let mut stream = connect(server.addr(held.len()))?;
-        echo(&mut stream)?;
-        held.push(stream);
-    }
-    Ok(())
-}
-
-/// A connected client with a line behind it.
-pub fn client(server: &Server) -> TcpStream {
-    let mut one = Vec::new();
-    hold(server, &mut one, 1).unwrap_or_else(|why| panic!("a client: {why}"));
-    one.remove(0)
-}
-
-/// A whole connection: a line, its echo, the FIN, and the child's, which it sends when
-/// it ends. So TIME_WAIT is on this side.
-fn visit(addr: SocketAddr) -> io::Result<()> {
-    let mut stream = connect(addr)?;
-    echo(&mut stream)?;
-    stream.shutdown(Shutdown::Write)?;
-    match stream.read(&mut [0])? {
-        0 => Ok(()),
-        _ => Err(io::Error::other("more came back than was sent")),
-    }
+/// One connection: a line, its echo, then both FINs, the client's first.
+fn visit(server: SocketAddr) {
+    let mut stream = connect(server);
+    echo(&mut stream, LINE);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(rest(&mut stream).is_empty(), "more came back than was sent");
 }
 
 /// So many connections by so many clients at a time, in connections per second.
-pub fn connections(server: &Server, clients: usize, n: usize) -> f64 {
+pub fn connections(server: SocketAddr, clients: usize, n: usize) -> f64 {
     let start = Instant::now();
     thread::scope(|scope| {
         for client in 0..clients {
-            scope.spawn(move || {
-                for n in (client..n).step_by(clients) {
-                    visit(server.addr(n)).unwrap_or_else(|why| panic!("connection {n}: {why}"));
-                }
-            });
+            scope.spawn(move || (client..n).step_by(clients).for_each(|_| visit(server)));
         }
     });
     n as f64 / start.elapsed().as_secs_f64()
 }
 
-/// The time of a line and its echo, in µs, on one core with the server's child: the
-/// median of so many.
-pub fn round_trip(server: &Server, n: usize) -> f64 {
-    let _one_core = OneCore::with(server);
-    let mut stream = client(server);
+/// The median time of so many lines and their echoes on one connection, in µs.
+pub fn round_trip(server: SocketAddr, n: usize) -> f64 {
+    let mut stream = connect(server);
     let one = |_| {
         let start = Instant::now();
-        echo(&mut stream).unwrap_or_else(|why| panic!("a line's echo: {why}"));
+        echo(&mut stream, LINE);
         start.elapsed().as_secs_f64() * 1e6
     };
     median((0..n).map(one))
 }
 
-/// So many pieces of 256 KiB there and, at the same time, back, in GB/s.
-pub fn bulk(server: &Server, pieces: usize) -> f64 {
-    let stream = client(server);
-    let piece = vec![b'x'; PIECE];
+/// Sends so many MiB in pieces of 256 KiB and reads the echo at the same time, in GB/s.
+pub fn bulk(server: SocketAddr, mebibytes: usize) -> f64 {
+    let stream = connect(server);
     let (mut sender, mut receiver) = (&stream, &stream);
+    let pieces = 4 * mebibytes;
+    let piece = vec![b'x'; 256 * 1024];
+    let mut echoed = piece.clone();
     let start = Instant::now();
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut sent = (0..pieces).map(|_| sender.write_all(&piece));
-            sent.try_for_each(|sent| sent)
-                .unwrap_or_else(|why| panic!("bulk, there: {why}"));
-        });
-        let mut echoed = vec![0; PIECE];
-        let mut left = pieces * PIECE;
-        while left > 0 {
-            left -= match receiver.read(&mut echoed) {
-                Ok(n @ 1..) => n,
-                other => panic!("bulk: {other:?}, {left} bytes before its end"),
-            };
-        }
+        scope.spawn(|| (0..pieces).for_each(|_| sender.write_all(&piece).unwrap()));
+        (0..pieces).for_each(|_| receiver.read_exact(&mut echoed).unwrap());
     });
-    (pieces * PIECE) as f64 / start.elapsed().as_secs_f64() / 1e9
+    (pieces * piece.len()) as f64 / 1e9 / start.elapsed().as_secs_f64()
+}
+
+/// A file of lines for the standard input of clients.
+pub struct Input {
+    file: File,
+    pub bytes: usize,
+}
+
+impl Input {
+    pub fn new(lines: usize) -> Input {
+        let mut file = memory_file();
+        file.write_all(&LINE.repeat(lines)).unwrap();
+        let bytes = lines * LINE.len();
+        Input { file, bytes }
+    }
+
+    /// The median time of so many runs of a client, from its start to its exit, in seconds.
+    pub fn time(&self, client: &Peer, server: SocketAddr, runs: usize) -> f64 {
+        // The first run is not timed. It shows whether the client prints the whole echo.
+        let output = memory_file();
+        self.run(client, server, output.try_clone().unwrap());
+        let printed = output.metadata().unwrap().len();
+        let (name, bytes) = (client.name, self.bytes as u64);
+        assert!(printed == bytes, "{name} prints {printed} of {bytes} bytes");
+        drop(output);
+        median((0..runs).map(|_| self.run(client, server, Stdio::null())))
+    }
+
+    fn run(&self, client: &Peer, server: SocketAddr, stdout: impl Into<Stdio>) -> f64 {
+        // Standard error ends when the client does: a wait for that can have a deadline.
+        let (mut said, stderr) = UnixStream::pair().unwrap();
+        said.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut command = client.command(server.port());
+        (&self.file).rewind().unwrap();
+        command.stdin(self.file.try_clone().unwrap());
+        command.stdout(stdout).stderr(OwnedFd::from(stderr));
+        let start = Instant::now();
+        let mut process = command
+            .spawn()
+            .unwrap_or_else(|why| panic!("{}: {why}", client.name));
+        drop(command); // this process's copy of stderr
+        let mut why = String::new();
+        if said.read_to_string(&mut why).is_err() {
+            process.kill().unwrap();
+        }
+        let status = process.wait().unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        assert!(status.success(), "{}: {status}: {why}", client.name);
+        seconds
+    }
+}
+
+/// Measures on one core, with the servers and the clients that it starts. Where the
+/// scheduler puts two processes that take turns, and how long another core takes to wake
+/// up, is otherwise most of what is seen.
+pub fn on_one_core<T: Send>(measure: impl FnOnce() -> T + Send) -> T {
+    let on_this_core = || {
+        let mut this = CpuSet::new();
+        this.set(sched_getcpu().unwrap()).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &this).unwrap();
+        measure()
+    };
+    thread::scope(|scope| scope.spawn(on_this_core).join()).unwrap_or_else(|why| resume_unwind(why))
 }

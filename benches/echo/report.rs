@@ -1,83 +1,82 @@
-//! Turns, medians, and tables in Markdown.
+//! A table in Markdown.
 
 use crate::peers::Peer;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Each peer's figures: of each round, all its columns.
-pub type Rounds = Vec<Vec<Vec<f64>>>;
+const ROUNDS: usize = 7;
 
-/// Lets the peers take turns, and begins each round with another one.
-pub fn take_turns(peers: &[&Peer], rounds: usize, measure: impl Fn(&Peer) -> Vec<f64>) -> Rounds {
-    let mut figures = vec![Vec::new(); peers.len()];
-    for round in 0..rounds {
-        for turn in 0..peers.len() {
-            let n = (round + turn) % peers.len();
-            figures[n].push(measure(peers[n]));
+/// Measures each peer once a round. Prints the medians of the rounds, each with its ratio to
+/// that of the peer's reference.
+///
+/// The peers take turns, and each round begins with another one. A failure is a panic, as
+/// in the tests; the peer is then measured no more.
+pub fn table<'a>(
+    title: &str,
+    says: &str,
+    columns: &[&str],
+    peers: impl IntoIterator<Item = &'a Peer>,
+    measure: impl Fn(&Peer) -> Vec<f64>,
+) {
+    let mut table: Vec<_> = peers.into_iter().map(|peer| (peer, Some(vec![]))).collect();
+    for _ in 0..ROUNDS {
+        for (peer, figures) in &mut table {
+            let Some(rows) = figures else { continue };
+            match catch_unwind(AssertUnwindSafe(|| measure(peer))) {
+                Ok(row) => rows.push(row),
+                Err(_) => *figures = None,
+            }
         }
+        table.rotate_left(1);
     }
-    figures
-}
-
-/// A column: its place among a round's figures, what it is of, and its unit.
-pub type Column<'a> = (usize, &'a str, &'a str);
-
-/// Prints a table: each peer's figures, and before each its ratio to the reference.
-pub fn print(title: &str, says: &str, peers: &[&Peer], figures: &Rounds, columns: &[Column]) {
-    let named = |name| peers.iter().position(|peer| peer.name == name);
-    let reference = named("plain C").or(named("floor")).unwrap_or(0);
+    let turned = ROUNDS % table.len();
+    table.rotate_right(turned);
 
     println!("### {title}\n\n{says}\n");
-    if peers.is_empty() {
-        return println!("There is nothing to compare.\n");
-    }
-    let all = |peer: usize, column: usize| figures[peer].iter().map(move |round| round[column]);
-    print!("| |");
-    for (_, of, unit) in columns {
-        let comma = if of.is_empty() { "" } else { ", " };
-        print!(" ratio to {}{comma}{of} | {unit} |", peers[reference].name);
-    }
-    println!("\n|---|{}", "---:|---:|".repeat(columns.len()));
+    println!("| | {} | ratio |", columns.join(" | ratio | "));
+    println!("|---|{}", "---:|---:|".repeat(columns.len()));
+    let figures = |name, column: usize| -> Vec<f64> {
+        let rows = table.iter().find(|(peer, _)| peer.name == name);
+        let rows = rows.and_then(|(_, rows)| rows.as_ref());
+        rows.map_or(vec![], |rows| rows.iter().map(|row| row[column]).collect())
+    };
     let mut spread = 0.0_f64;
-    for (n, peer) in peers.iter().enumerate() {
+    for (peer, _) in &table {
         print!("| {} |", peer.name);
-        for &(column, ..) in columns {
-            let figure = median(all(n, column));
-            if figure.is_nan() {
-                print!(" – | – |");
-                continue;
-            }
-            let ratio = figure / median(all(reference, column));
-            print!(" {ratio:.2} | {} |", number(figure));
-            spread = spread.max(median(all(n, column).map(|one| (one / figure - 1.0).abs())));
+        for column in 0..columns.len() {
+            let own = figures(peer.name, column);
+            let figure = median(own.iter().copied());
+            let reference = median(figures(peer.reference, column).into_iter());
+            print!(" {} | {} |", number(figure), number(figure / reference));
+            spread = spread.max(median(own.iter().map(|one| (one / figure - 1.0).abs())));
         }
         println!();
     }
-    let (rounds, percent) = (figures[0].len(), spread * 100.0);
+    let percent = spread * 100.0;
     println!(
-        "\nMedians of {rounds} rounds, half of which are at most {percent:.0} % off their median.\n"
+        "\nMedians of {ROUNDS} rounds, half of which are within {percent:.0} % of their median.\n"
     );
-}
-
-pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    let (low, high) = ((figures.len() - 1) / 2, figures.len() / 2);
-    f64::midpoint(figures[low], figures[high])
-}
-
-/// To three digits or more, if it has as many, with a comma for thousands.
-fn number(figure: f64) -> String {
-    match figure {
-        1000.0.. => thousands(figure.round() as usize),
-        100.0.. => format!("{figure:.0}"),
-        _ if figure.fract() == 0.0 => format!("{figure}"),
-        10.0.. => format!("{figure:.1}"),
-        _ => format!("{figure:.2}"),
+    for (peer, _) in table.iter().filter(|(_, rows)| rows.is_none()) {
+        println!("{} failed; standard error says why.\n", peer.name);
     }
 }
 
-pub fn thousands(n: usize) -> String {
-    match n {
-        0..1000 => n.to_string(),
-        _ => format!("{},{:03}", thousands(n / 1000), n % 1000),
+/// The median, or NaN of nothing.
+pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<_> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    let middle = |n: usize| figures.get(n).copied().unwrap_or(f64::NAN);
+    f64::midpoint(
+        middle(figures.len().saturating_sub(1) / 2),
+        middle(figures.len() / 2),
+    )
+}
+
+/// To three digits or more; a dash for what is not known.
+fn number(figure: f64) -> String {
+    match figure {
+        100.0.. => format!("{figure:.0}"),
+        10.0.. => format!("{figure:.1}"),
+        0.0.. => format!("{figure:.2}"),
+        _ => "–".to_owned(),
     }
 }

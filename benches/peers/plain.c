@@ -1,9 +1,7 @@
 /*
- * The plain C peer of the benchmark: an echo server and an echo client of the
- * form that the book gives them, one child for each client and stop-and-wait.
- *
- *   plain serv          listens on a free port of all addresses
- *   plain cli PORT      talks to 127.0.0.1
+ * The echo pair of the listings in plain C, in one program: with a port it is the
+ * client of that port, without one it is the server, on a free port. Both use
+ * 127.0.0.1. The server names its address as tcpserv does.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,9 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAXLINE = 4096, LISTENQ = 1024 };
+#ifndef MAXLINE
+#define MAXLINE 4096
+#endif
+#define LISTENQ 1024
 
-static void quit(const char *what)
+static void err_sys(const char *what)
 {
 	perror(what);
 	exit(1);
@@ -28,8 +29,9 @@ static void writen(int fd, const char *buf, size_t left)
 {
 	while (left > 0) {
 		ssize_t n = write(fd, buf, left);
+
 		if (n < 0 && errno != EINTR)
-			quit("writen");
+			err_sys("writen error");
 		if (n > 0) {
 			buf += n;
 			left -= n;
@@ -37,21 +39,21 @@ static void writen(int fd, const char *buf, size_t left)
 	}
 }
 
-/* One byte of the connection, out of what the last read brought; 0 at its end. */
-static int next_byte(int fd, char *byte)
+static int my_read(int fd, char *c)
 {
-	static char held[MAXLINE], *at;
+	static char buf[MAXLINE], *next;
 	static ssize_t left;
 
 	while (left <= 0) {
-		left = read(fd, at = held, sizeof held);
+		next = buf;
+		left = read(fd, buf, sizeof buf);
 		if (left == 0)
 			return 0;
 		if (left < 0 && errno != EINTR)
-			quit("readline");
+			err_sys("readline error");
 	}
 	left--;
-	*byte = *at++;
+	*c = *next++;
 	return 1;
 }
 
@@ -59,7 +61,7 @@ static size_t readline(int fd, char *line, size_t size)
 {
 	size_t n = 0;
 
-	while (n < size - 1 && next_byte(fd, &line[n]))
+	while (n < size - 1 && my_read(fd, &line[n]))
 		if (line[n++] == '\n')
 			break;
 	line[n] = 0;
@@ -68,13 +70,15 @@ static size_t readline(int fd, char *line, size_t size)
 
 static void str_cli(FILE *fp, int sockfd)
 {
-	char line[MAXLINE];
+	char sendline[MAXLINE], recvline[MAXLINE];
 
-	while (fgets(line, sizeof line, fp) != NULL) {
-		writen(sockfd, line, strlen(line));
-		if (readline(sockfd, line, sizeof line) == 0)
-			quit("server terminated prematurely");
-		fputs(line, stdout);
+	while (fgets(sendline, MAXLINE, fp) != NULL) {
+		writen(sockfd, sendline, strlen(sendline));
+		if (readline(sockfd, recvline, MAXLINE) == 0) {
+			fputs("str_cli: server terminated prematurely\n", stderr);
+			exit(1);
+		}
+		fputs(recvline, stdout);
 	}
 }
 
@@ -83,48 +87,48 @@ static void str_echo(int sockfd)
 	char buf[MAXLINE];
 	ssize_t n;
 
-	while ((n = read(sockfd, buf, sizeof buf)) != 0) {
+	while ((n = read(sockfd, buf, MAXLINE)) != 0)
 		if (n > 0)
 			writen(sockfd, buf, n);
 		else if (errno != EINTR)
-			quit("str_echo");
-	}
+			err_sys("str_echo: read error");
 }
 
-static void reap(int signal)
+static void sig_chld(int signo)
 {
 	int error = errno;
 
-	(void)signal;
+	(void)signo;
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 	errno = error;
 }
 
-static void serve(int listenfd, struct sockaddr_in *addr)
+static void serve(int listenfd, struct sockaddr_in *servaddr)
 {
-	struct sigaction action = { .sa_handler = reap };
-	int on = 1;
+	struct sigaction action = { .sa_handler = sig_chld };
+	socklen_t len = sizeof *servaddr;
+	int connfd;
 
-	setsockopt(listenfd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (bind(listenfd, (struct sockaddr *)addr, sizeof *addr) < 0)
-		quit("bind");
+	if (bind(listenfd, (struct sockaddr *)servaddr, len) < 0)
+		err_sys("bind error");
 	if (listen(listenfd, LISTENQ) < 0)
-		quit("listen");
+		err_sys("listen error");
 	if (sigaction(SIGCHLD, &action, NULL) < 0)
-		quit("sigaction");
+		err_sys("sigaction error");
+	getsockname(listenfd, (struct sockaddr *)servaddr, &len);
+	fprintf(stderr, "tcpserv: listening on 127.0.0.1:%d\n", ntohs(servaddr->sin_port));
 	for (;;) {
-		pid_t child;
-		int connfd = accept(listenfd, NULL, NULL);
+		pid_t childpid;
 
-		if (connfd < 0) {
+		if ((connfd = accept(listenfd, NULL, NULL)) < 0) {
 			if (errno == EINTR || errno == ECONNABORTED)
 				continue;
-			quit("accept");
+			err_sys("accept error");
 		}
-		if ((child = fork()) < 0)
-			quit("fork");
-		if (child == 0) {
+		if ((childpid = fork()) < 0)
+			err_sys("fork error");
+		if (childpid == 0) {
 			close(listenfd);
 			str_echo(connfd);
 			exit(0);
@@ -135,17 +139,17 @@ static void serve(int listenfd, struct sockaddr_in *addr)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in servaddr = { .sin_family = AF_INET };
+	int sockfd = socket(AF_INET, SOCK_STREAM, 0);
 
-	if (fd < 0)
-		quit("socket");
-	if (argc < 3)
-		serve(fd, &addr);
-	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	addr.sin_port = htons(atoi(argv[2]));
-	if (connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
-		quit("connect");
-	str_cli(stdin, fd);
+	if (sockfd < 0)
+		err_sys("socket error");
+	servaddr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (argc < 2)
+		serve(sockfd, &servaddr);
+	servaddr.sin_port = htons(atoi(argv[1]));
+	if (connect(sockfd, (struct sockaddr *)&servaddr, sizeof servaddr) < 0)
+		err_sys("connect error");
+	str_cli(stdin, sockfd);
 	exit(0);
 }

@@ -4,56 +4,69 @@ use anyhow::Result;
 use clap::Parser;
 use std::convert::Infallible;
 use std::io::{stdin, stdout};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::exit;
 use unp::*;
 
-/// Echo client of UNIX Network Programming, chapter 5: sends each line that it
-/// reads from standard input to the server and prints what comes back.
-#[derive(Parser)]
-#[command(name = env!("CARGO_BIN_NAME"), version)]
-struct Args {
-    /// The server's address, IPv4 or IPv6
-    #[arg(value_name = "IPaddress")]
-    ip_address: IpAddr,
-
-    /// The server's port
-    #[arg(short, long, default_value_t = SERV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
-    port: u16,
-
-    /// Send all of the input without waiting for each echo, as for a file
-    #[arg(long)]
-    batch: bool,
-
-    /// Narrate each call, and the state of the connection after it, on standard error
-    #[arg(long)]
-    trace: bool,
-}
-
 fn main() {
-    let Err(error) = tcpcli(&Args::parse());
+    let Err(error) = tcpcli(&options()); // Infallible has no values: it returns only an error
+    if error.is::<StdoutClosed>() {
+        exit(0); // nobody reads standard output any more, as in `tcpcli … | head -1`
+    }
     err_quit(&error);
 }
 
 fn tcpcli(args: &Args) -> Result<Infallible> {
-    if args.trace {
-        trace::start();
-    }
+    let mut servaddr = args.ip_address; // sin_family, sin_addr; clap has called Inet_pton
+    servaddr.set_port(args.port); // sin_port
 
-    let servaddr = SocketAddr::new(args.ip_address, args.port);
+    let mut sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
 
-    let mut sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?;
+    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // notices a server's host that is gone
 
     Connect(&mut sockfd, servaddr)?;
 
-    let talked = if args.batch {
+    let result = if args.batch {
         str_cli_batch(stdin(), &sockfd, stdout())
     } else {
         str_cli(stdin(), &sockfd, stdout())
     };
 
-    trace::before_exit_watch(sockfd);
+    if args.trace {
+        close_and_watch(sockfd); // without a trace the exit closes it
+    }
+    result?;
+    exit(0);
+}
 
-    talked?;
-    exit(0); // the kernel closes sockfd, and sends the FIN
+// The rest is not in the listing: the options.
+
+/// Echo client of UNIX Network Programming, chapter 5: sends each line of standard input
+/// to the server and prints what comes back.
+#[derive(Parser)]
+#[command(name = env!("CARGO_BIN_NAME"), version)]
+struct Args {
+    /// The server's address, IPv4 or IPv6
+    #[arg(value_name = "IPaddress", value_parser = Inet_pton)]
+    ip_address: SocketAddr,
+
+    /// The server's port
+    #[arg(short, long, default_value_t = SERV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+
+    /// Send all of the input without waiting for each echo; use it for files
+    #[arg(long)]
+    batch: bool,
+
+    /// Print each call, and the TCP state of its socket, on standard error
+    #[arg(long)]
+    trace: bool,
+}
+
+fn options() -> Args {
+    let args = Args::parse();
+    if args.trace {
+        trace::start(utc_offset);
+    }
+    args
 }

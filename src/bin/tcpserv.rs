@@ -1,108 +1,140 @@
 //! The echo server: a child for each client.
 
 use anyhow::Result;
-use clap::Parser;
-use nix::sys::socket::sockopt::{Ipv6V6Only, KeepAlive, ReuseAddr, TcpNoDelay};
-use nix::unistd::ForkResult;
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
-use unp::error::say;
+use std::{env, net::SocketAddr, sync::Once};
 use unp::*;
 
-/// Echo server of UNIX Network Programming, chapter 5: forks a child for each
-/// client, which sends back all that the client sends.
-#[derive(Parser)]
-#[command(name = env!("CARGO_BIN_NAME"), version)]
-struct Args {
-    /// The port to listen on; 0 takes any free one
-    #[arg(short, long, default_value_t = SERV_PORT)]
-    port: u16,
-
-    /// The address to listen on, IPv4 or IPv6; :: serves both families
-    #[arg(short, long, value_name = "IPaddress", default_value_t = Ipv4Addr::UNSPECIFIED.into())]
-    bind: IpAddr,
-
-    /// How many complete connections the kernel queues
-    #[arg(long, value_name = "N", env = "LISTENQ", default_value_t = LISTENQ, value_parser = clap::value_parser!(i32).range(0..))]
-    backlog: i32,
-
-    /// How many clients are served at a time, the others waiting; 0 is any number
-    #[arg(long, value_name = "N", default_value_t = 4096)]
-    max_clients: u32,
-
-    /// Let a client go from which nothing came, or who took nothing of what waits for it, for so long
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    idle_timeout: Option<Duration>,
-
-    /// Narrate each call, and the state of the connection after it, on standard error
-    #[arg(long)]
-    trace: bool,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse().map(Duration::from_secs) {
-        Ok(timeout) if (Duration::from_secs(1)..=MAX_IDLE_TIMEOUT).contains(&timeout) => {
-            Ok(timeout)
-        }
-        _ => Err(format!(
-            "not a number from 1 to {}",
-            MAX_IDLE_TIMEOUT.as_secs()
-        )),
-    }
-}
-
 fn main() {
-    let Err(error) = tcpserv(&Args::parse());
+    let Err(error) = tcpserv(&options()); // Infallible has no values: it returns only an error
     err_quit(&error);
 }
 
 fn tcpserv(args: &Args) -> Result<Infallible> {
-    if args.trace {
-        trace::start();
-    }
+    let mut servaddr = args.bind; // sin_family, sin_addr; the default is INADDR_ANY
+    servaddr.set_port(args.port); // sin_port
 
-    let servaddr = SocketAddr::new(args.bind, args.port);
+    let listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
 
-    let mut listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?;
-
-    Setsockopt(&listenfd, ReuseAddr, &true)?; // a restart binds over TIME_WAIT
-    Setsockopt(&listenfd, KeepAlive, &true)?; // these three: for connfd to inherit
-    Setsockopt(&listenfd, TcpNoDelay, &true)?;
-    listenfd.set_idle_timeout(args.idle_timeout)?;
-    if servaddr.is_ipv6() {
-        Setsockopt(&listenfd, Ipv6V6Only, &false)?;
-    }
+    set_options(&listenfd, servaddr)?;
 
     Bind(&listenfd, servaddr)?;
 
-    Listen(&listenfd, args.backlog)?;
+    Listen(&listenfd, args.backlog.unwrap_or(LISTENQ))?;
 
     Signal(SIGCHLD, sig_chld)?; // no zombies
 
-    // Allocated, yet not touched before the fork: a child faults in what it fills.
-    let mut buf = PageBuf::new(ECHO_BUF);
+    let buf = echo_buf(); // buf of str_echo: allocated once, before any fork
 
     say(format_args!("listening on {}", Getsockname(&listenfd)?));
 
-    let mut children = Children::at_most(args.max_clients as usize, "--max-clients");
-
     loop {
-        children.wait_for_room()?; // the others wait in the kernel's queue
+        wait_at_limit(args)?; // sleeps while there are --max-clients children
 
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
         match Fork() {
             Ok(ForkResult::Child) => {
                 Close(listenfd); // close listening socket
-                let served = str_echo(&connfd, &mut buf); // process the request
-                trace::before_exit(connfd);
-                _exit(exit_status(served));
+                set_timeout(&connfd, args); // only with --idle-timeout
+                let served = str_echo(&connfd, buf); // process the request
+                if args.trace {
+                    close_and_watch(connfd); // without a trace the exit closes it
+                }
+                _exit(exit_status(served)); // exit(0), or exit(1) after an error
             }
-            Ok(ForkResult::Parent { .. }) => children.born(),
-            Err(errno) => fork_failed(errno, cliaddr)?,
+            Ok(ForkResult::Parent { .. }) => {}
+            Err(error) => err_ret(&error.context(format!("no child for {cliaddr}"))),
         }
 
         Close(connfd); // parent closes connected socket
+    }
+}
+
+// The rest is not in the listing: the options, and the added steps in detail.
+
+/// Echo server of UNIX Network Programming, chapter 5: for each client it forks a child, and
+/// the child sends back all that the client sends.
+#[derive(Parser)]
+#[command(name = env!("CARGO_BIN_NAME"), version, allow_negative_numbers = true)]
+struct Args {
+    /// The port to listen on; 0 means any free one
+    #[arg(short, long, default_value_t = SERV_PORT)]
+    port: u16,
+
+    /// The address to listen on, IPv4 or IPv6; :: serves both
+    #[arg(short, long, value_name = "IPaddress", value_parser = Inet_pton, default_value = "0.0.0.0")]
+    bind: SocketAddr,
+
+    /// How many complete connections the kernel queues [default: $LISTENQ, or 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    backlog: Option<i32>,
+
+    /// Serve at most N clients at a time; 0 means no limit
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    max_clients: usize,
+
+    /// Disconnect a client that sends nothing, or reads none of its echo, for this long
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    idle_timeout: Option<u32>,
+
+    /// Print each call, and the TCP state of its socket, on standard error
+    #[arg(long)]
+    trace: bool,
+}
+
+/// The options of the command line; the backlog may come from the environment, as in the
+/// book's Listen.
+fn options() -> Args {
+    let mut args = Args::parse();
+    args.backlog = args.backlog.or_else(listenq);
+    if args.trace {
+        trace::start(utc_offset);
+    }
+    args
+}
+
+/// The environment variable LISTENQ.
+fn listenq() -> Option<i32> {
+    let text = env::var_os("LISTENQ").unwrap_or_default();
+    let text = text.to_string_lossy();
+    match text.parse() {
+        Ok(number @ 0..) => Some(number),
+        _ if text.is_empty() => None,
+        _ => {
+            let why = format!("LISTENQ={text}: not a number from 0 to 2147483647");
+            Args::command()
+                .error(ErrorKind::ValueValidation, why)
+                .exit()
+        }
+    }
+}
+
+fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
+    Setsockopt(listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
+    Setsockopt(listenfd, SO_KEEPALIVE, true)?; // for connfd: notices a client's host that is gone
+    Setsockopt(listenfd, TCP_NODELAY, true)?; // for connfd: sends each echo at once
+    if servaddr.is_ipv6() {
+        Setsockopt(listenfd, IPV6_V6ONLY, false)?; // `::` also serves IPv4
+    }
+    Ok(())
+}
+
+/// While there are --max-clients children, sleeps until one ends. Prints a message the first time.
+fn wait_at_limit(args: &Args) -> Result<()> {
+    static SAID: Once = Once::new();
+    if args.max_clients == 0 || !is_full(args.max_clients) {
+        return Ok(());
+    }
+    SAID.call_once(|| say("--max-clients is reached: the next clients wait (see --idle-timeout)"));
+    wait_for_room(args.max_clients)
+}
+
+/// --idle-timeout, for the child's client.
+fn set_timeout(connfd: &Sockfd, args: &Args) {
+    let set = |seconds| set_idle_timeout(connfd, seconds);
+    if let Some(Err(error)) = args.idle_timeout.map(set) {
+        err_ret(&error);
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel's table of TCP connections: /proc/net/tcp and tcp6.
 
-use super::{sockets, wait_until};
+use super::{sockets, wait_until, wait_while_alive};
 use nix::unistd::Pid;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -48,7 +48,7 @@ pub fn connections(port: u16) -> Vec<Connection> {
 /// The rows that contain this text. After a benchmark the table may have 50,000 others.
 fn rows(text: &str) -> Vec<Connection> {
     let mut rows = Vec::new();
-    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+    for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
         // A kernel without IPv6 has no second file.
         let table = fs::read_to_string(file).unwrap_or_default();
         let found = table.lines().filter(|line| line.contains(text));
@@ -138,4 +138,13 @@ pub fn listening(port: u16) -> Vec<Connection> {
 /// How many complete connections wait for accept on a port.
 pub fn queued(port: u16) -> u64 {
     listening(port)[0].rx_queue
+}
+
+/// The address at which a process listens, once it does.
+pub fn listening_address(pid: Pid) -> SocketAddr {
+    wait_while_alive(pid, "the server to listen", || {
+        let inodes = sockets(pid);
+        let its = |row: &Connection| row.state == "LISTEN" && inodes.contains(&row.inode);
+        rows(" 0A ").into_iter().find(its).map(|row| row.local)
+    })
 }

@@ -3,7 +3,7 @@
 use super::{wait_for, wait_until, wait_while_alive};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
 use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::{Pid, getppid};
 use std::fs;
@@ -224,4 +224,47 @@ pub fn set_limit(pid: Pid, resource: libc::__rlimit_resource_t, soft: Option<u64
         Errno::result(set).unwrap();
         before
     }
+}
+
+/// Lets the kernel answer these system calls of a program with an error, as a sandbox does
+/// (seccomp).
+pub fn refuse(command: &mut Command, calls: &[libc::c_long], errno: i32) {
+    let statement = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let mut filter = vec![statement(load, 0, 0, 0)]; // the number of the system call
+    for &call in calls {
+        filter.push(statement(is, 0, 1, call as u32));
+        filter.push(statement(
+            libc::BPF_RET,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | errno as u32,
+        ));
+    }
+    filter.push(statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let install = move || {
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        set_no_new_privs()?;
+        // SAFETY: `program` and the filter that it points to live through the call.
+        let set = unsafe {
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            )
+        };
+        Errno::result(set)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(install) };
 }

@@ -2,7 +2,7 @@
 
 use super::{DEADLINE, wait_while_alive};
 use nix::unistd::Pid;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -92,4 +92,12 @@ pub fn fill(stream: &mut TcpStream) -> usize {
     }
     stream.set_nonblocking(false).unwrap();
     sent
+}
+
+/// A client with a small receive buffer, so that most of an echo waits at the server.
+pub fn narrow(server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&server.into()).unwrap();
+    with_deadline(socket.into())
 }

@@ -1,0 +1,125 @@
+//! What the kernel's table of sockets says (sock_diag(7)): the table that `ss` shows, and
+//! that still knows a connection after its socket was closed.
+//!
+//! The answer for one connection comes at once, however many there are, so that a state
+//! which lasts for microseconds can be seen. To read /proc/net/tcp takes too long for that.
+
+use crate::sockfd::Sockfd;
+use crate::tcp_state::{TcpState, tcp_state};
+use nix::libc;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+
+/// The state of the end of a connection whose own address is `local`, or without a `peer` of
+/// the listening socket at `local`. What the kernel does not know (any more) is CLOSED.
+pub(crate) fn find(local: SocketAddr, peer: Option<SocketAddr>) -> io::Result<TcpState> {
+    let mut kernel = Socket::new(
+        Domain::from(libc::AF_NETLINK),
+        Type::DGRAM,
+        Some(Protocol::from(libc::NETLINK_SOCK_DIAG)),
+    )?;
+    kernel.send(&question(local, peer))?;
+    let mut answer = [0; 256];
+    let _ = kernel.read(&mut answer)?; // the answer is one datagram
+    let state = parse(&answer)?;
+    // For a connection that is gone, the kernel offers the listening socket instead.
+    let other = (state == TcpState::LISTEN) != peer.is_none();
+    Ok(if other { TcpState::CLOSED } else { state })
+}
+
+/// The state of an open socket.
+///
+/// In TIME_WAIT the kernel detaches the connection from its socket, also if that is open:
+/// the socket says CLOSED, and the table knows better.
+pub(crate) fn state(sockfd: &Sockfd) -> io::Result<TcpState> {
+    let state = tcp_state(sockfd)?;
+    let local = sockfd.socket.local_addr()?.as_socket();
+    match (state, local, sockfd.peer()) {
+        (TcpState::CLOSED, Some(local), Some(peer)) => find(local, Some(peer)),
+        _ => Ok(state),
+    }
+}
+
+/// A `struct nlmsghdr` and a `struct inet_diag_req_v2`.
+fn question(local: SocketAddr, peer: Option<SocketAddr>) -> [u8; 72] {
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    // The kernel knows a connection over IPv4 by its IPv4 addresses, on an IPv6 socket too.
+    let family = Domain::for_address(SocketAddr::new(local.ip().to_canonical(), 0));
+    let octets = |address: SocketAddr| match address.ip().to_canonical() {
+        IpAddr::V4(ip) => [&ip.octets()[..], &[0; 12]].concat(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let mut question = [0; 72];
+    question[0..4].copy_from_slice(&72u32.to_ne_bytes()); // nlmsg_len
+    question[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    question[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    question[16] = i32::from(family) as u8;
+    question[17] = libc::IPPROTO_TCP as u8;
+    question[20..24].fill(0xFF); // idiag_states: any
+    question[24..26].copy_from_slice(&local.port().to_be_bytes());
+    question[28..44].copy_from_slice(&octets(local));
+    if let Some(peer) = peer {
+        question[26..28].copy_from_slice(&peer.port().to_be_bytes());
+        question[44..60].copy_from_slice(&octets(peer));
+    }
+    if let SocketAddr::V6(local) = local {
+        question[60..64].copy_from_slice(&local.scope_id().to_ne_bytes()); // idiag_if
+    }
+    question[64..72].fill(0xFF); // idiag_cookie: INET_DIAG_NOCOOKIE
+    question
+}
+
+/// A `struct nlmsghdr`, then a `struct inet_diag_msg` or an error number.
+fn parse(answer: &[u8; 256]) -> io::Result<TcpState> {
+    let nlmsg_type = u16::from_ne_bytes([answer[4], answer[5]]);
+    if i32::from(nlmsg_type) != libc::NLMSG_ERROR {
+        return Ok(TcpState(answer[17])); // idiag_state
+    }
+    match -i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
+        libc::ENOENT => Ok(TcpState::CLOSED),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::time::Instant;
+
+    #[test]
+    fn the_kernel_is_asked_for_each_end_and_for_the_listener() {
+        for any in ["127.0.0.1:0", "[::1]:0", "[::]:0", "0.0.0.0:0"] {
+            let Ok(listener) = TcpListener::bind(any) else {
+                continue; // this host has no IPv6
+            };
+            let bound = listener.local_addr().unwrap();
+            let to = match bound.ip() {
+                ip if ip.is_unspecified() => format!("127.0.0.1:{}", bound.port()),
+                _ => bound.to_string(),
+            };
+            let stream = TcpStream::connect(to).unwrap();
+            let client = stream.local_addr().unwrap();
+            let (connfd, cliaddr) = listener.accept().unwrap();
+            let server = connfd.local_addr().unwrap();
+
+            let comes_to = |local, peer, expected: &str| {
+                let start = Instant::now();
+                while find(local, peer).unwrap().name() != expected {
+                    assert!(start.elapsed().as_secs() < 10, "{any}: not {expected}");
+                }
+            };
+            comes_to(bound, None, "LISTEN");
+            comes_to(server, Some(cliaddr), "ESTABLISHED");
+            comes_to(client, Some(server), "ESTABLISHED");
+            stream.shutdown(Shutdown::Write).unwrap();
+            comes_to(client, Some(server), "FIN_WAIT_2");
+            comes_to(server, Some(cliaddr), "CLOSE_WAIT");
+            drop(stream);
+            drop(connfd);
+            comes_to(server, Some(cliaddr), "CLOSED");
+            comes_to(client, Some(server), "TIME_WAIT");
+        }
+    }
+}

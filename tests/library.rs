@@ -1,0 +1,92 @@
+//! The library in a program of one's own: what Fork and the reaper do to the rest of it.
+//!
+//! Fork refuses a process with a second thread, so these tests run one after the other, on
+//! the program's only thread.
+
+mod common;
+
+use common::*;
+use nix::libc;
+use nix::sys::signal::{SigHandler, Signal as Sig, signal as set_handler};
+use nix::sys::wait::{WaitStatus, waitpid};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, sig_chld};
+
+fn main() {
+    let tests = tests![
+        fork_runs_the_atfork_handlers,
+        fork_succeeds_at_once_after_the_last_other_thread_was_joined,
+        fork_refuses_a_process_with_a_second_thread,
+        a_child_gets_the_status_of_a_command_that_it_runs,
+    ];
+    machine::run_one_by_one(tests);
+}
+
+/// Forks a child that exits with what `run` returns, and returns that.
+fn in_child(run: impl FnOnce() -> i32) -> i32 {
+    match Fork().unwrap() {
+        ForkResult::Child => _exit(run()),
+        ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
+            WaitStatus::Exited(_, status) => status,
+            other => panic!("{other:?}"),
+        },
+    }
+}
+
+/// A random number generator reseeds itself in such a handler.
+fn fork_runs_the_atfork_handlers() {
+    static RAN: AtomicBool = AtomicBool::new(false);
+    extern "C" fn in_the_child() {
+        RAN.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: the handler is a function of this program, and does one atomic store.
+    let set = unsafe { libc::pthread_atfork(None, None, Some(in_the_child)) };
+    assert_eq!(set, 0);
+    assert_eq!(in_child(|| RAN.load(Ordering::Relaxed).into()), 1);
+    assert!(!RAN.load(Ordering::Relaxed), "not in the parent");
+}
+
+fn fork_succeeds_at_once_after_the_last_other_thread_was_joined() {
+    for _ in 0..500 {
+        std::thread::spawn(|| ()).join().unwrap();
+        assert_eq!(in_child(|| 7), 7);
+    }
+}
+
+fn fork_refuses_a_process_with_a_second_thread() {
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let second = std::thread::spawn(move || receiver.recv());
+    let error = format!("{:#}", Fork().unwrap_err());
+    assert_eq!(error, "fork error: Resource deadlock avoided (os error 35)");
+    drop(sender);
+    let _ = second.join().unwrap();
+    assert_eq!(in_child(|| 7), 7);
+}
+
+/// The child inherits the reaper, which must not take the command's status away.
+fn a_child_gets_the_status_of_a_command_that_it_runs() {
+    let (mut reader, writer) = pipe();
+    Signal(SIGCHLD, sig_chld).unwrap();
+    let start = Instant::now();
+    for _ in 0..50 {
+        assert!(start.elapsed() < DEADLINE);
+        let ForkResult::Child = Fork().unwrap() else {
+            let mut answer = [0];
+            std::io::Read::read_exact(&mut reader, &mut answer).unwrap();
+            assert_eq!(&answer, b"y", "the command's status was lost");
+            continue;
+        };
+        let ran = (0..5).all(|_| {
+            Command::new("true")
+                .status()
+                .is_ok_and(|status| status.success())
+        });
+        let _ = std::io::Write::write_all(&mut &writer, if ran { b"y" } else { b"n" });
+        _exit(0);
+    }
+    // SAFETY: SIG_DFL is no function that could do harm.
+    unsafe { set_handler(Sig::SIGCHLD, SigHandler::SigDfl) }.unwrap();
+    while nix::sys::wait::wait().is_ok() {}
+}

@@ -1,0 +1,245 @@
+//! Links that are cut, hosts that vanish, and ways that lead nowhere.
+
+use crate::common::*;
+use crate::handshake::{client, server};
+use crate::namespace::{ip, sysctl};
+use crate::peer::{OTHER_HOST, Peer};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+const TIMED_OUT: &str = "Connection timed out (os error 110)";
+const RESET: &str = "Connection reset by peer (os error 104)";
+
+/// Asserts that a tcpcli ended with this error, about the other host.
+#[track_caller]
+fn ended_with(ended: Ended, call: &str, why: &str) {
+    ended.failed(&format!("tcpcli: {call} error: 192.0.2.2:9877: {why}"));
+}
+
+/// A link that stays dead is given up on after some 0.6 s instead of 15 minutes.
+fn give_up_soon() {
+    sysctl("tcp_retries2", 1);
+}
+
+/// Keepalive asks after a second, and a second later a last time.
+fn keepalive_soon() {
+    sysctl("tcp_keepalive_time", 1);
+    sysctl("tcp_keepalive_intvl", 1);
+    sysctl("tcp_keepalive_probes", 1);
+}
+
+pub fn lines_typed_during_a_cut_of_a_second_arrive_after_it() {
+    let server = Server::start(&[]);
+    let (mut client, _) = server.tcpcli();
+    client.type_in(b"before\n");
+    assert_eq!(client.printed(7), b"before\n");
+
+    ip("link set lo down");
+    client.type_in(b"during one\nduring two\n");
+    let sent = || connection_of(client.pid()).unwrap().tx_queue;
+    wait_until("the first line to be sent", || sent() == 11);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(sent(), 11, "no ACK comes");
+    ip("link set lo up");
+
+    assert_eq!(client.printed(22), b"during one\nduring two\n");
+    assert_eq!(client.finish().code, Some(0));
+}
+
+pub fn a_link_cut_for_ever_ends_the_client() {
+    give_up_soon();
+    let mut server = Peer::server();
+    let mut client = client(&[], OTHER_HOST);
+    server.accept();
+    client.type_in(b"hello\n");
+    server.expect("ACK", 1, 1, b"hello\n");
+
+    ended_with(client.wait(), "readline", TIMED_OUT);
+
+    server.expect("ACK", 1, 1, b"hello\n"); // sent again
+}
+
+pub fn a_server_that_does_not_answer_a_syn_ends_the_client() {
+    sysctl("tcp_syn_retries", 1);
+    let mut server = Peer::server();
+    let mut client = client(&[], OTHER_HOST);
+    server.expect_syn();
+
+    ended_with(client.wait(), "connect", TIMED_OUT);
+
+    server.expect("SYN", 0, 0, b""); // sent again
+}
+
+fn keepalive_ends_the_child(args: &[&str]) {
+    keepalive_soon();
+    let server = server(9877, args);
+    let mut client = Peer::connected(1500, server.addr);
+    let child = client.child(&server);
+
+    // The probe: the last number again, without data.
+    client.expect("ACK", 0, 1, b"");
+
+    let said = server.wait_said("error");
+    let peer = "192.0.2.2:1500";
+    assert_eq!(
+        said,
+        format!("tcpserv: str_echo: read error: {peer}: {TIMED_OUT}")
+    );
+    wait_until("the child to end", || gone(child));
+}
+
+pub fn keepalive_ends_the_child_of_a_client_that_vanished() {
+    keepalive_ends_the_child(&[]);
+}
+
+pub fn a_long_idle_timeout_does_not_put_keepalive_off() {
+    keepalive_ends_the_child(&["--idle-timeout", "86400"]);
+}
+
+pub fn a_client_that_died_with_its_window_closed_is_not_called_idle() {
+    give_up_soon();
+    let server = server(9877, &["--idle-timeout", "60"]);
+    let mut client = Peer::connected(1500, server.addr);
+    client.window = 0;
+    client.send("ACK", 1, 1, b"hello\n");
+    client.expect("ACK", 1, 7, b"");
+
+    let said = server.wait_said("error");
+    let peer = "192.0.2.2:1500";
+    assert_eq!(
+        said,
+        format!("tcpserv: str_echo: read error: {peer}: {TIMED_OUT}")
+    );
+}
+
+pub fn an_interface_that_goes_down_with_an_echo_pending_is_not_called_idle() {
+    give_up_soon();
+    let server = server(9877, &["--idle-timeout", "60"]);
+    let mut client = Peer::connected(1500, server.addr);
+    client.send("ACK", 1, 1, b"hello\n");
+    client.expect("ACK", 1, 7, b"");
+    client.expect("ACK", 1, 7, b"hello\n");
+    ip("link set veth0 down");
+
+    // Which error it is, the kernel's attempts to send decide.
+    let said = server.wait_said("error");
+    let words = "tcpserv: str_echo: read error: 192.0.2.2:1500: ";
+    assert!(said.starts_with(words) && !said.contains("idle"), "{said}");
+}
+
+pub fn a_client_that_takes_nothing_gets_a_reset() {
+    sysctl("tcp_wmem", "4096 4096 4096"); // a small send buffer is full soon
+    let server = server(9877, &["--idle-timeout", "2"]);
+    let mut client = Peer::client(1500, server.addr);
+    client.window = 0;
+    client.send("SYN", 0, 0, b"");
+    client.expect("SYN ACK", 0, 1, b"");
+    client.send("ACK", 1, 1, b"");
+    let child = client.child(&server);
+    wait_reading_socket(child);
+    let stopped = stop(child);
+    for n in 0..16 {
+        client.send("ACK", 1 + n * 1000, 1, &[b'x'; 1000]);
+    }
+    drop(stopped);
+    wait_writing_socket(child);
+
+    assert_eq!(
+        server.wait_said("error"),
+        "tcpserv: writen error: 192.0.2.2:1500: idle for 2s"
+    );
+    let reset = loop {
+        let segment = client.next();
+        assert!(!segment.flags.contains("FIN"), "{segment}");
+        if segment.flags.contains("RST") {
+            break segment;
+        }
+    };
+    assert_eq!(reset.ack, 16_001);
+    wait_state(server.addr, client.addr, None);
+}
+
+pub fn a_server_host_that_has_rebooted_resets_the_client() {
+    let mut server = Peer::server();
+    let mut client = client(&[], OTHER_HOST);
+    server.accept();
+    client.type_in(b"hello\n");
+    server.expect("ACK", 1, 1, b"hello\n");
+    server.send("RST", 1, 0, b"");
+
+    ended_with(client.wait(), "readline", RESET);
+}
+
+pub fn a_server_host_that_has_rebooted_resets_the_client_with_batch() {
+    let mut server = Peer::server();
+    let mut client = client(&["--batch"], OTHER_HOST);
+    server.accept();
+    client.type_in(b"one\ntwo\n");
+    client.end_input();
+    server.expect("ACK", 1, 1, b"one\ntwo\n");
+    server.expect("FIN ACK", 9, 1, b"");
+    server.send("ACK", 1, 10, b"one\n");
+    server.expect("ACK", 10, 5, b"");
+    server.send("RST", 5, 0, b"");
+
+    let ended = client.wait();
+    assert_eq!(ended.stdout, b"one\n");
+    ended_with(ended, "readline", RESET);
+}
+
+/// A tcpcli whose line is acknowledged, and then the other host says nothing any more.
+fn waits_for_an_echo(args: &[&str], host: &mut Peer) -> Client {
+    keepalive_soon();
+    let mut client = client(args, OTHER_HOST);
+    host.accept();
+    client.type_in(b"hello\n");
+    host.expect("ACK", 1, 1, b"hello\n");
+    host.send("ACK", 1, 7, b"");
+    client
+}
+
+pub fn keepalive_finds_that_the_servers_host_has_vanished() {
+    let mut server = Peer::server();
+    let mut client = waits_for_an_echo(&[], &mut server);
+    server.expect("ACK", 6, 1, b"");
+
+    ended_with(client.wait(), "readline", TIMED_OUT);
+}
+
+pub fn keepalive_finds_that_the_servers_host_has_forgotten_the_connection() {
+    let mut server = Peer::server();
+    let mut client = waits_for_an_echo(&[], &mut server);
+    server.expect("ACK", 6, 1, b"");
+    server.send("RST", 1, 0, b"");
+
+    ended_with(client.wait(), "readline", RESET);
+}
+
+pub fn keepalive_finds_it_while_batch_waits_for_the_rest() {
+    let mut server = Peer::server();
+    let mut client = waits_for_an_echo(&["--batch"], &mut server);
+    client.end_input();
+    server.expect("FIN ACK", 7, 1, b"");
+    server.send("ACK", 1, 8, b"");
+    server.expect("ACK", 7, 1, b"");
+    server.send("RST", 1, 0, b"");
+
+    ended_with(client.wait(), "readline", RESET);
+}
+
+pub fn each_kind_of_route_that_leads_nowhere_has_an_error_of_its_own() {
+    for (route, why) in [
+        ("", "Network is unreachable (os error 101)"),
+        ("unreachable", "No route to host (os error 113)"),
+        ("prohibit", "Permission denied (os error 13)"),
+        ("blackhole", "Invalid argument (os error 22)"),
+    ] {
+        let host = Ipv4Addr::new(203, 0, 113, 1);
+        if !route.is_empty() {
+            ip(&format!("route replace {route} {host}"));
+        }
+        let mut client = client(&[], host);
+        let ended = client.wait();
+        ended.failed(&format!("tcpcli: connect error: {host}:9877: {why}"));
+    }
+}

@@ -1,0 +1,235 @@
+//! 完整流程: the session of one line, drawn. tcpcli and tcpserv are on two hosts, and the
+//! test is the cable between them, on which each segment takes 10 ms. Before it delivers a
+//! segment it reads the state of both ends from the kernel.
+
+use crate::common::*;
+use crate::namespace::{self, Namespace, VETH0_MAC, VETH1_MAC, ip, sysctl};
+use crate::narration::{Event, events};
+use crate::wire::{Segment, Wire};
+use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fs, iter};
+
+const DELAY: Duration = Duration::from_millis(10);
+const CLIENT: &str = "192.0.2.1:40000";
+const SERVER: &str = "192.0.2.2:9877";
+
+pub fn w13_the_session_of_one_line_is_the_drawing_in_readme() {
+    let readme = without_times(&fs::read_to_string("README.md").unwrap());
+    // On a busy machine a process may take longer than a segment.
+    let drawings = iter::repeat_with(drawing).take(5);
+    let other: Vec<_> = drawings
+        .take_while(|drawing| !readme.contains(&without_times(drawing)))
+        .collect();
+    assert!(
+        other.len() < 5,
+        "README has another drawing than this:\n{}",
+        other[0]
+    );
+}
+
+/// The times differ from run to run; the rest does not.
+fn without_times(text: &str) -> String {
+    let line = |line: &str| match line.split_at_checked(6) {
+        Some((time, rest)) if time.trim().parse::<f64>().is_ok() => format!("      {rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// A segment on its way, and the states of both ends.
+struct OnTheWay {
+    segment: Segment,
+    states: (&'static str, &'static str),
+}
+
+fn drawing() -> String {
+    namespace::enter().unwrap();
+    sysctl("ip_local_port_range", "40000 40000");
+    let client_host = Host::new(CLIENT, SERVER);
+    let client_network = Namespace::current();
+    namespace::enter().unwrap();
+    ip("address del 192.0.2.1/24 dev veth0
+        address add 192.0.2.2/24 dev veth0
+        neighbour del 192.0.2.2 dev veth0
+        neighbour add 192.0.2.1 lladdr 02:00:00:00:00:02 dev veth0 nud permanent");
+    let server_host = Host::new(SERVER, CLIENT);
+    let server_network = Namespace::current();
+    let cable = thread::spawn(move || carry(client_host, server_host));
+
+    let mut tcpserv = tcpserv("192.0.2.2", 9877);
+    let tcpserv = Server::spawn(tcpserv.arg("--trace").env("TZ", "UTC"));
+    client_network.enter();
+    let mut tcpcli = tcpcli(tcpserv.addr);
+    tcpcli.arg("--trace").env("TZ", "UTC");
+    let mut tcpcli = Client::spawn(&mut tcpcli, Stdio::piped(), Stdio::piped());
+    let [client, server] = [CLIENT, SERVER].map(|addr| addr.parse().unwrap());
+    server_network.enter();
+    let child = wait_for("the child", || tcpserv.children().first().copied());
+    wait_reading_socket(child);
+    wait_accepting(tcpserv.pid());
+    tcpcli.type_in(b"hello, world\n");
+    tcpcli.printed(13);
+    wait_until("the ACK of the echo", || {
+        connection(server, client).is_some_and(|row| row.tx_queue == 0)
+    });
+    let ended = tcpcli.finish();
+    tcpserv.wait_said("waitpid");
+    wait_accepting(tcpserv.pid());
+    let segments = cable.join().unwrap();
+
+    let day = segments[0].segment.time.as_secs() / 86_400;
+    let said: Vec<_> = ended.stderr.lines().map(str::to_owned).collect();
+    let mut events = events(&[said, tcpserv.said()].concat(), day);
+    // The listings' calls: the options are this server's own, and a line without a call
+    // tells a state, which the test reads itself.
+    events.retain(|event| event.text.contains('(') && !event.text.starts_with("setsockopt"));
+    draw(&segments, &events, &child.to_string())
+}
+
+fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {
+    // Parent and child run at the same time after fork. The parent is told first.
+    let is_child = |call: &Event| call.process.ends_with(&format!("[{child}]"));
+    let parent = |call: &&Event| call.process.starts_with("tcpserv") && !is_child(call);
+    let mut closes = calls
+        .iter()
+        .filter(parent)
+        .filter(|call| call.text.starts_with("close"));
+    let parent_has_closed = closes.next().map_or(Duration::ZERO, |call| call.time);
+    let start = segments[0].segment.time;
+    let mut rows: Vec<(Duration, String)> = Vec::new();
+    for call in calls {
+        let what = call.text.replace(child, "PID");
+        rows.push(if call.process.starts_with("tcpcli") {
+            (call.time, format!("{:6} {what}", ""))
+        } else if is_child(call) {
+            let after_parent = parent_has_closed + Duration::from_nanos(1);
+            let time = after_parent.max(call.time);
+            (time, format!("{:67}child: {what}", ""))
+        } else {
+            (call.time, format!("{:67}{what}", ""))
+        });
+    }
+    for OnTheWay { segment, states } in segments {
+        let (client, server) = states;
+        let ms = (segment.time - start).as_secs_f64() * 1000.0;
+        let arrow = arrow(segment);
+        rows.push((
+            segment.time,
+            format!("{ms:6.1} {client:11} {arrow} {server}"),
+        ));
+    }
+    rows.sort_by_key(|(time, _)| *time);
+    let head = format!("{:>6} {:60}tcpserv", "ms", "tcpcli");
+    let end = format!("{:6} {:59} CLOSED", "", "TIME_WAIT");
+    let rows = rows.iter().map(|(_, row)| row.trim_end());
+    let lines = iter::once(head.as_str()).chain(rows).chain([end.as_str()]);
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn arrow(segment: &Segment) -> String {
+    let words = format!(" {segment} ");
+    match segment.to.port() {
+        9877 => format!("{words:-^46}>"),
+        _ => format!("<{words:-^46}"),
+    }
+}
+
+/// One end of the cable, and the addresses of the host's end of the connection.
+struct Host {
+    network: Namespace,
+    wire: Wire,
+    local: SocketAddr,
+    remote: SocketAddr,
+}
+
+impl Host {
+    /// The host whose network this thread is in.
+    fn new(local: &str, remote: &str) -> Host {
+        Host {
+            network: Namespace::current(),
+            wire: Wire::listen("veth1"),
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        }
+    }
+
+    /// The state of its end of the connection.
+    fn state(&self) -> Option<&'static str> {
+        self.network.enter();
+        tcp_state(self.local, self.remote)
+    }
+}
+
+/// Carries each segment to the other host, until the server's end of the connection is gone.
+fn carry(mut client: Host, mut server: Host) -> Vec<OnTheWay> {
+    let mut carried = Vec::new();
+    loop {
+        let segment = next(&mut client, &mut server);
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - segment.time;
+        thread::sleep(DELAY.saturating_sub(elapsed));
+        let before = if carried.is_empty() {
+            "LISTEN"
+        } else {
+            "CLOSED"
+        };
+        let states = (
+            client.state().unwrap_or("CLOSED"),
+            server.state().unwrap_or(before),
+        );
+        let to = if segment.to == server.local {
+            &server
+        } else {
+            &client
+        };
+        to.wire.send(&copy(&segment.frame));
+        let over = states.1 == "LAST_ACK" && segment.to == server.local;
+        carried.push(OnTheWay { segment, states });
+        if over {
+            wait_until("the server's end to be gone", || server.state().is_none());
+            assert_eq!(client.state(), Some("TIME_WAIT"));
+            return carried;
+        }
+    }
+}
+
+/// The next segment that one of the hosts sends.
+fn next(client: &mut Host, server: &mut Host) -> Segment {
+    loop {
+        let mut ends =
+            [&client, &server].map(|host| PollFd::new(host.wire.socket.as_fd(), PollFlags::POLLIN));
+        let deadline = PollTimeout::try_from(DEADLINE).unwrap();
+        assert_ne!(poll(&mut ends, deadline), Ok(0), "no segment comes");
+        if let Some(segment) = client.wire.next_now().or_else(|| server.wire.next_now()) {
+            for (connection, isn) in client.wire.isn.clone() {
+                server.wire.isn.insert(connection, isn);
+            }
+            for (connection, isn) in server.wire.isn.clone() {
+                client.wire.isn.insert(connection, isn);
+            }
+            return segment;
+        }
+    }
+}
+
+/// The same frame from the test's end of a link. The kernel leaves the checksum of what it
+/// sends to the network card, so it is computed here.
+fn copy(frame: &[u8]) -> Vec<u8> {
+    let packet = PacketHeaders::from_ethernet_slice(frame).unwrap();
+    let (Some(NetHeaders::Ipv4(ip, options)), Some(TransportHeader::Tcp(tcp))) =
+        (packet.net, packet.transport)
+    else {
+        unreachable!("it is a TCP segment over IPv4");
+    };
+    let builder = PacketBuilder::ethernet2(VETH1_MAC, VETH0_MAC)
+        .ip(IpHeaders::Ipv4(ip, options))
+        .tcp_header(tcp);
+    let mut copy = Vec::new();
+    builder.write(&mut copy, packet.payload.slice()).unwrap();
+    copy
+}

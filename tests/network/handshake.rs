@@ -1,0 +1,162 @@
+//! 三次握手, listen函数, connect函数: the segments that open a connection.
+
+use crate::common::*;
+use crate::namespace::sysctl;
+use crate::peer::{KERNEL, OTHER_HOST, Peer};
+use crate::wire::{Wire, outline};
+use nix::libc;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// tcpserv at the kernel's end of the link.
+pub fn server(port: u16, args: &[&str]) -> Server {
+    Server::spawn(tcpserv(&KERNEL.to_string(), port).args(args))
+}
+
+/// tcpcli, which connects to the other host.
+pub fn client(args: &[&str], host: impl Into<IpAddr>) -> Client {
+    Client::start(SocketAddr::new(host.into(), 9877), args)
+}
+
+pub fn w1_three_segments_open_a_connection() {
+    let mut wire = Wire::listen("lo");
+    let server = Server::start(&[]);
+    let (client, _) = server.tcpcli();
+    wait_reading_input(client.pid());
+
+    assert_eq!(
+        outline(&wire.rest(), server.addr),
+        [
+            "client: SYN seq 0 length 0",
+            "server: SYN ACK seq 0 ack 1 length 0",
+            "client: ACK seq 1 ack 1 length 0",
+        ]
+    );
+    let isn: HashSet<_> = wire.isn.values().collect();
+    assert_eq!(isn.len(), 2, "each end has its own initial sequence number");
+}
+
+pub fn w1_connect_returns_when_the_servers_syn_has_come() {
+    let mut server = Peer::server();
+    let client = client(&[], OTHER_HOST);
+    server.expect_syn();
+    wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
+    let state = || connection_of(client.pid()).unwrap().state;
+    assert_eq!(state(), "SYN_SENT");
+
+    server.send("SYN ACK", 0, 1, b"");
+
+    server.expect("ACK", 1, 1, b"");
+    wait_reading_input(client.pid());
+    assert_eq!(state(), "ESTABLISHED");
+}
+
+pub fn w1_accept_returns_when_the_third_segment_has_come() {
+    let server = server(9877, &[]);
+    let mut client = Peer::client(1500, server.addr);
+    client.send("SYN", 0, 0, b"");
+    client.expect("SYN ACK", 0, 1, b"");
+    wait_accepting(server.pid());
+    assert!(server.children().is_empty());
+
+    client.send("ACK", 1, 1, b"");
+
+    let child = client.child(&server);
+    wait_reading_socket(child);
+}
+
+pub fn w2_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again() {
+    let server = server(9877, &[]);
+    wait_accepting(server.pid());
+    let _stopped = stop(server.pid());
+    let mut client = Peer::client(1500, server.addr);
+
+    client.send("SYN", 0, 0, b"");
+
+    let first = client.expect("SYN ACK", 0, 1, b"");
+    let state = || tcp_state(server.addr, client.addr);
+    assert_eq!(state(), Some("SYN_RCVD"));
+    let again = client.expect("SYN ACK", 0, 1, b"");
+    let gap = again.time - first.time;
+    assert!(gap > Duration::from_millis(900), "again after {gap:?}");
+    assert_eq!(
+        tcp_state(server.addr, client.addr),
+        Some("SYN_RCVD"),
+        "still"
+    );
+}
+
+pub fn w3_an_entry_stays_in_syn_rcvd_until_the_third_segment() {
+    let server = server(9877, &[]);
+    let mut client = Peer::client(1500, server.addr);
+    client.send("SYN", 0, 0, b"");
+    client.expect("SYN ACK", 0, 1, b"");
+    assert_eq!(tcp_state(server.addr, client.addr), Some("SYN_RCVD"));
+    wait_accepting(server.pid());
+
+    client.send("ACK", 1, 1, b"");
+
+    wait_state(server.addr, client.addr, "ESTABLISHED");
+    client.child(&server);
+}
+
+pub fn w3_an_entry_is_dropped_after_a_time_out() {
+    sysctl("tcp_synack_retries", 1);
+    let server = server(9877, &[]);
+    let mut client = Peer::client(1500, server.addr);
+    client.send("SYN", 0, 0, b"");
+    client.expect("SYN ACK", 0, 1, b"");
+    assert_eq!(tcp_state(server.addr, client.addr), Some("SYN_RCVD"));
+    client.expect("SYN ACK", 0, 1, b"");
+
+    wait_state(server.addr, client.addr, None);
+
+    // What comes now belongs to no connection.
+    client.send("ACK", 1, 1, b"");
+    client.expect("RST", 1, 0, b"");
+    assert!(server.children().is_empty(), "accept sleeps on");
+}
+
+pub fn w11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one() {
+    let server = server(21, &[]);
+    let mut one = Peer::connected(1500, server.addr);
+    let mut two = Peer::connected(1501, server.addr);
+    let children = [&one, &two].map(|client| client.child(&server));
+    assert_ne!(children[0], children[1]);
+    let at_port_21: Vec<_> = connections(21)
+        .into_iter()
+        .map(|socket| (socket.state, socket.remote.port()))
+        .collect();
+    for socket in [("LISTEN", 0), ("ESTABLISHED", 1500), ("ESTABLISHED", 1501)] {
+        assert!(at_port_21.contains(&socket), "{at_port_21:?}");
+    }
+    assert_eq!(at_port_21.len(), 3, "{at_port_21:?}");
+
+    one.send("ACK", 1, 1, b"from 1500\n");
+    two.send("ACK", 1, 1, b"from 1501\n");
+    one.expect("ACK", 1, 11, b"");
+    one.expect("ACK", 1, 11, b"from 1500\n");
+    two.expect("ACK", 1, 11, b"");
+    two.expect("ACK", 1, 11, b"from 1501\n");
+
+    // The listening socket has a use for a SYN, and none for anything else.
+    let mut three = Peer::client(1502, server.addr);
+    three.send("ACK", 1, 77, b"from 1502\n");
+    three.expect("RST", 77, 0, b"");
+    three.send("SYN", 0, 0, b"");
+    three.expect("SYN ACK", 0, 1, b"");
+}
+
+pub fn w12_the_kernel_chooses_the_source_address_by_route() {
+    for (host, source) in [
+        ([192, 0, 2, 2], [192, 0, 2, 1]),
+        ([198, 51, 100, 2], [198, 51, 100, 1]),
+    ] {
+        let mut server = Peer::server();
+        server.addr.set_ip(host.into());
+        let _client = client(&[], host);
+        let syn = server.expect_syn();
+        assert_eq!(syn.from.ip(), IpAddr::from(source));
+    }
+}

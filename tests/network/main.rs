@@ -1,0 +1,111 @@
+//! The segments of the real programs, in a network that each test makes for itself: read
+//! off lo between tcpcli and tcpserv, or exchanged with one of them by the test, which
+//! plays the other host.
+//!
+//! Needs network namespaces, which not every machine allows, and `ip` of iproute2.
+//! Without them each test is shown as ignored, with the reason.
+
+mod addresses;
+#[path = "../common/mod.rs"]
+mod common;
+mod dead_links;
+mod figure;
+mod handshake;
+mod namespace;
+mod narration;
+mod output;
+mod peer;
+mod termination;
+mod wire;
+
+use addresses::*;
+use dead_links::*;
+use figure::*;
+use handshake::*;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::libc;
+use nix::unistd::Pid;
+use output::*;
+use std::process::ExitCode;
+use termination::*;
+
+fn main() -> ExitCode {
+    close_inherited_descriptors_in_children();
+    // It cannot be done beside a second thread.
+    let allowed = namespace::allow();
+    let tests = tests![
+        w1_three_segments_open_a_connection,
+        w1_connect_returns_when_the_servers_syn_has_come,
+        w1_accept_returns_when_the_third_segment_has_come,
+        w2_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again,
+        w3_an_entry_stays_in_syn_rcvd_until_the_third_segment,
+        w3_an_entry_is_dropped_after_a_time_out,
+        w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named,
+        w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again,
+        w6_four_segments_end_a_connection_while_the_child_is_stopped,
+        w6_three_segments_end_a_connection_when_the_child_is_quick,
+        w7_the_server_sends_data_after_the_clients_fin,
+        w8_time_wait_answers_a_second_fin_with_the_last_ack_again,
+        w8_the_server_sends_its_fin_again_until_the_last_ack_comes,
+        w9_an_old_duplicate_in_time_wait_is_discarded,
+        w10_the_end_in_time_wait_starts_no_new_incarnation,
+        w10_linux_takes_a_syn_in_time_wait_that_is_surely_newer,
+        w10_a_syn_in_time_wait_that_may_be_old_is_refused,
+        w11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one,
+        w12_the_kernel_chooses_the_source_address_by_route,
+        w13_the_session_of_one_line_is_the_drawing_in_readme,
+        lines_typed_during_a_cut_of_a_second_arrive_after_it,
+        a_link_cut_for_ever_ends_the_client,
+        a_server_that_does_not_answer_a_syn_ends_the_client,
+        keepalive_ends_the_child_of_a_client_that_vanished,
+        a_long_idle_timeout_does_not_put_keepalive_off,
+        a_client_that_died_with_its_window_closed_is_not_called_idle,
+        an_interface_that_goes_down_with_an_echo_pending_is_not_called_idle,
+        a_client_that_takes_nothing_gets_a_reset,
+        a_server_host_that_has_rebooted_resets_the_client,
+        a_server_host_that_has_rebooted_resets_the_client_with_batch,
+        keepalive_finds_that_the_servers_host_has_vanished,
+        keepalive_finds_that_the_servers_host_has_forgotten_the_connection,
+        keepalive_finds_it_while_batch_waits_for_the_rest,
+        each_kind_of_route_that_leads_nowhere_has_an_error_of_its_own,
+    ];
+    let ipv6_tests = tests![
+        link_local_addresses_have_their_scope_by_name_or_by_number,
+        a_scope_that_does_not_exist_is_a_usage_error,
+        the_narration_never_calls_a_live_connection_closed,
+    ];
+    let ipv6_allowed = allowed.clone().and_then(|()| namespace::ipv6());
+    let mut trials = Vec::new();
+    for (allowed, tests) in [(allowed, &tests[..]), (ipv6_allowed, &ipv6_tests)] {
+        for &(name, test) in tests {
+            let allowed = allowed.clone();
+            trials.push(Trial::ignorable_test(name, move || run(allowed, test)));
+        }
+    }
+
+    let mut arguments = Arguments::from_args();
+    // They wait for the kernel's timers most of the time.
+    arguments.test_threads = arguments.test_threads.or(Some(8));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn run(allowed: Result<(), String>, test: fn()) -> Result<Completion, Failed> {
+    if let Err(reason) = allowed {
+        return Ok(Completion::ignored_with(reason));
+    }
+    namespace::enter()?;
+    test();
+    Ok(Completion::Completed)
+}
+
+/// What make or an editor has left open is not for the programs: the drawing shows their
+/// descriptors by number.
+fn close_inherited_descriptors_in_children() {
+    for (number, _) in common::descriptors(Pid::this()) {
+        if number > 2 {
+            // SAFETY: it takes plain numbers. The descriptor that listed the others is closed
+            // already: that is an error, and no harm.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+}

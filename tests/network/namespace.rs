@@ -1,0 +1,129 @@
+//! A network of the test's own: a network namespace, which ends with the last process
+//! in it. No packet leaves it.
+//!
+//! Each test has one, so all of them use the same addresses and ports, set the kernel's
+//! timers for themselves alone, and cut their links, at the same time.
+
+use crate::common::wait_until;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{getgid, getuid};
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+/// `veth0` is the kernel's end of the link, where tcpserv and tcpcli live. `veth1` is the
+/// end where the test plays the other host. The kernel knows the other host's MAC address,
+/// so it never asks for it. `gso_max_segs 1`: the kernel cuts the data into segments
+/// itself and does not leave that to the network card.
+const SETUP: &str = "
+    link set lo up
+    link add veth0 address 02:00:00:00:00:01 type veth peer name veth1 address 02:00:00:00:00:02
+    link set veth0 gso_max_segs 1
+    address add 192.0.2.1/24 dev veth0
+    address add 198.51.100.1/24 dev veth0
+    link set veth0 up
+    link set veth1 up
+    neighbour add 192.0.2.2 lladdr 02:00:00:00:00:02 dev veth0 nud permanent
+    neighbour add 198.51.100.2 lladdr 02:00:00:00:00:02 dev veth0 nud permanent
+";
+pub const VETH0_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub const VETH1_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+/// Gains the right to make network namespaces, and tries it. A process with a second
+/// thread cannot.
+///
+/// # Errors
+/// Why this machine does not allow it.
+pub fn allow() -> Result<(), String> {
+    if unshare(CloneFlags::CLONE_NEWNET).is_err() {
+        // An ordinary user may do so as the root of a user namespace.
+        let (uid, gid) = (getuid(), getgid());
+        let user = CloneFlags::CLONE_NEWUSER;
+        unshare(user).map_err(|why| format!("unshare makes no user namespace: {why}"))?;
+        write("/proc/self/setgroups", "deny")?;
+        write("/proc/self/uid_map", &format!("0 {uid} 1"))?;
+        write("/proc/self/gid_map", &format!("0 {gid} 1"))?;
+    }
+    enter()
+}
+
+/// Moves this thread, and the processes that it will start, into a new network.
+///
+/// # Errors
+/// Why this machine does not allow it.
+pub fn enter() -> Result<(), String> {
+    let network = CloneFlags::CLONE_NEWNET;
+    unshare(network).map_err(|why| format!("unshare makes no network namespace: {why}"))?;
+    try_ip(SETUP)?;
+    // The networks made from this one get a small table of connections: it is read fast.
+    // Kernels before 6.1 have not got this.
+    let _ = write("/proc/sys/net/ipv4/tcp_child_ehash_entries", "1024");
+    wait_until("the link to be up", link_is_up);
+    Ok(())
+}
+
+/// Until the kernel has noticed that both ends are up, it drops what they send.
+fn link_is_up() -> bool {
+    let up = |interface: &InterfaceAddress| interface.flags.contains(InterfaceFlags::IFF_RUNNING);
+    let interfaces: Vec<_> = getifaddrs().unwrap().filter(up).collect();
+    let is_up = |name: &str| interfaces.iter().any(|up| up.interface_name == name);
+    is_up("veth0") && is_up("veth1")
+}
+
+/// Tries IPv6 in this network.
+///
+/// # Errors
+/// Why it does not work.
+pub fn ipv6() -> Result<(), String> {
+    let bound = TcpListener::bind("[::1]:0");
+    bound.map_err(|why| format!("no IPv6: {why}"))?;
+    try_ip("address add fe80::1/64 dev veth0 nodad")
+}
+
+/// A network to come back to.
+pub struct Namespace(File);
+
+impl Namespace {
+    /// The one that this thread is in.
+    pub fn current() -> Namespace {
+        Namespace(File::open("/proc/thread-self/ns/net").unwrap())
+    }
+
+    pub fn enter(&self) {
+        setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
+    }
+}
+
+/// Gives `ip` these commands, one a line.
+pub fn ip(commands: &str) {
+    try_ip(commands).unwrap();
+}
+
+fn try_ip(commands: &str) -> Result<(), String> {
+    let mut ip = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|why| format!("the command ip (package iproute2) does not run: {why}"))?;
+    // An ip that fails may end before it has read everything; its status tells.
+    let _ = ip.stdin.take().unwrap().write_all(commands.as_bytes());
+    let done = ip.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    (done.status.success() && said.is_empty())
+        .then_some(())
+        .ok_or_else(|| format!("ip: {}", said.trim_end()))
+}
+
+/// Sets a variable of the kernel's TCP in this network, such as `tcp_retries2`.
+pub fn sysctl(name: &str, value: impl ToString) {
+    write(&format!("/proc/sys/net/ipv4/{name}"), &value.to_string()).unwrap();
+}
+
+fn write(path: &str, value: &str) -> Result<(), String> {
+    fs::write(path, value).map_err(|why| format!("{path}: {why}"))
+}

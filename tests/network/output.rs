@@ -1,0 +1,54 @@
+//! TCP输出: what becomes of the bytes that write has taken.
+
+use crate::common::*;
+use crate::handshake::server;
+use crate::peer::Peer;
+use std::time::Duration;
+
+pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
+    let server = server(9877, &[]);
+    let mut client = Peer::client(1500, server.addr);
+    client.mss = 536;
+    client.send("SYN", 0, 0, b"");
+    client.expect("SYN ACK", 0, 1, b"");
+    client.send("ACK", 1, 1, b"");
+    let child = client.child(&server);
+    wait_reading_socket(child);
+
+    // Stopped, so that one read takes both segments, and one write sends them back.
+    let stopped = stop(child);
+    let text: Vec<u8> = (0..1500).map(|n| n as u8).collect();
+    client.send("ACK", 1, 1, &text[..1000]);
+    client.expect("ACK", 1, 1001, b"");
+    client.send("ACK", 1001, 1, &text[1000..]);
+    client.expect("ACK", 1, 1501, b"");
+    drop(stopped);
+
+    client.expect("ACK", 1, 1501, &text[..536]);
+    client.expect("ACK", 537, 1501, &text[536..1072]);
+    client.expect("ACK", 1073, 1501, &text[1072..]); // 428 bytes
+}
+
+pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
+    let server = server(9877, &[]);
+    let mut client = Peer::connected(1500, server.addr);
+    let child = client.child(&server);
+    let cliaddr = client.addr;
+    let send_q = || connection(server.addr, cliaddr).unwrap().tx_queue;
+
+    client.send("ACK", 1, 1, b"hello\n");
+    client.expect("ACK", 1, 7, b"");
+    let first = client.expect("ACK", 1, 7, b"hello\n");
+    wait_reading_socket(child); // write has returned
+    assert_eq!(send_q(), 6);
+
+    let again = client.expect("ACK", 1, 7, b"hello\n");
+    let gap = again.time - first.time;
+    assert!(gap > Duration::from_millis(150), "again after {gap:?}");
+    assert_eq!(send_q(), 6);
+
+    client.send("ACK", 7, 7, b"");
+    wait_until("the ACK to empty the send buffer", || send_q() == 0);
+    let more: Vec<_> = client.rest().into_iter().map(|s| s.seq).collect();
+    assert!(more.iter().all(|&seq| seq == 1), "only copies: {more:?}");
+}

@@ -1,0 +1,154 @@
+//! The other host, played by the test: it sends the segments that the test makes, and
+//! compares those that the kernel sends.
+
+use crate::common::{Server, connection, sockets, wait_while_alive};
+use crate::namespace::{VETH0_MAC, VETH1_MAC};
+use crate::wire::{Segment, Wire};
+use etherparse::{PacketBuilder, TcpOptionElement};
+use nix::unistd::Pid;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The addresses of both ends of the link.
+pub const KERNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const OTHER_HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// One end of a connection, on the other host. The kernel has the other end.
+pub struct Peer {
+    wire: Wire,
+    pub addr: SocketAddr,
+    pub kernel: SocketAddr,
+    /// Its initial sequence number.
+    pub isn: u32,
+    /// The MSS that its SYN names, and the window of each segment.
+    pub mss: u16,
+    pub window: u16,
+}
+
+impl Peer {
+    /// A client at this port, which has not sent a segment yet.
+    pub fn client(port: u16, server: SocketAddr) -> Peer {
+        Peer {
+            wire: Wire::listen("veth1"),
+            addr: SocketAddr::from((OTHER_HOST, port)),
+            kernel: server,
+            isn: 1_000_000,
+            mss: 1460,
+            window: 65_535,
+        }
+    }
+
+    /// A client that is connected.
+    pub fn connected(port: u16, server: SocketAddr) -> Peer {
+        let mut peer = Peer::client(port, server);
+        peer.send("SYN", 0, 0, b"");
+        peer.expect("SYN ACK", 0, 1, b"");
+        peer.send("ACK", 1, 1, b"");
+        peer
+    }
+
+    /// A server to which nobody has connected yet.
+    pub fn server() -> Peer {
+        let nobody = SocketAddr::from((KERNEL, 0));
+        let mut peer = Peer::client(0, nobody);
+        peer.addr.set_port(9877);
+        peer
+    }
+
+    /// Receives a SYN, and leaves it without an answer.
+    pub fn expect_syn(&mut self) -> Segment {
+        loop {
+            let segment = self.wire.next();
+            if segment.to == self.addr && segment.flags == "SYN" {
+                self.kernel = segment.from;
+                return segment;
+            }
+        }
+    }
+
+    /// The server's part of the three-way handshake.
+    pub fn accept(&mut self) {
+        self.expect_syn();
+        self.send("SYN ACK", 0, 1, b"");
+        self.expect("ACK", 1, 1, b"");
+    }
+
+    /// Sends a segment. A segment without ACK has 0 for `ack`.
+    pub fn send(&mut self, flags: &str, seq: u32, ack: u32, data: &[u8]) {
+        let (IpAddr::V4(from), IpAddr::V4(to)) = (self.addr.ip(), self.kernel.ip()) else {
+            unreachable!("the link has IPv4 addresses");
+        };
+        if flags.contains("SYN") {
+            let connection = (self.addr, self.kernel);
+            self.wire.isn.insert(connection, self.isn);
+        }
+        let isn = |from, to| self.wire.isn.get(&(from, to)).copied().unwrap_or(0);
+        let seq = seq.wrapping_add(isn(self.addr, self.kernel));
+        let ack = ack.wrapping_add(isn(self.kernel, self.addr));
+        let mut segment = PacketBuilder::ethernet2(VETH1_MAC, VETH0_MAC)
+            .ipv4(from.octets(), to.octets(), 64)
+            .tcp(self.addr.port(), self.kernel.port(), seq, self.window);
+        for flag in flags.split(' ') {
+            segment = match flag {
+                "SYN" => segment
+                    .syn()
+                    .options(&[TcpOptionElement::MaximumSegmentSize(self.mss)])
+                    .unwrap(),
+                "FIN" => segment.fin(),
+                "RST" => segment.rst(),
+                "ACK" => segment.ack(ack),
+                other => panic!("no flag {other}"),
+            };
+        }
+        let mut frame = Vec::new();
+        segment.write(&mut frame, data).unwrap();
+        self.wire.send(&frame);
+    }
+
+    /// The next segment that the kernel sends on this connection.
+    #[track_caller]
+    pub fn next(&mut self) -> Segment {
+        loop {
+            let segment = self.wire.next();
+            if (segment.from, segment.to) == (self.kernel, self.addr) {
+                return segment;
+            }
+        }
+    }
+
+    /// Receives a segment, which must be this one.
+    #[track_caller]
+    pub fn expect(&mut self, flags: &str, seq: u32, ack: u32, data: &[u8]) -> Segment {
+        let segment = self.next();
+        assert_eq!(
+            (
+                segment.flags.as_str(),
+                segment.seq,
+                segment.ack,
+                segment.data.as_slice()
+            ),
+            (flags, seq, ack, data),
+            "flags, sequence number, ACK and data of: {segment}"
+        );
+        segment
+    }
+
+    /// The child of tcpserv that serves it.
+    pub fn child(&self, server: &Server) -> Pid {
+        wait_while_alive(
+            server.pid(),
+            format_args!("a child for {}", self.addr),
+            || {
+                let inode = connection(self.kernel, self.addr)?.inode;
+                let serves = |pid: &Pid| sockets(*pid).contains(&inode);
+                server.children().into_iter().find(serves)
+            },
+        )
+    }
+
+    /// The segments that have come already.
+    pub fn rest(&mut self) -> Vec<Segment> {
+        let mut segments = self.wire.rest();
+        segments.retain(|segment| (segment.from, segment.to) == (self.kernel, self.addr));
+        segments
+    }
+}

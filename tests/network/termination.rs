@@ -1,0 +1,205 @@
+//! 正常终止, 四次挥手, TIME_WAIT状态: the segments that end a connection, and what comes
+//! after them.
+
+use crate::common::*;
+use crate::handshake::{client, server};
+use crate::namespace::sysctl;
+use crate::peer::{OTHER_HOST, Peer};
+use crate::wire::{Segment, Wire, outline};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+pub fn w6_four_segments_end_a_connection_while_the_child_is_stopped() {
+    let mut wire = Wire::listen("lo");
+    let server = Server::start(&[]);
+    let (mut client, child) = server.tcpcli();
+    let addr = client.addr();
+    wait_reading_socket(child);
+    wire.rest();
+
+    let stopped = stop(child);
+    client.finish().printed(b"");
+    wait_state(addr, server.addr, "FIN_WAIT_2");
+    assert_eq!(tcp_state(server.addr, addr), Some("CLOSE_WAIT"));
+    drop(stopped);
+    wait_state(addr, server.addr, "TIME_WAIT");
+    wait_state(server.addr, addr, None);
+
+    assert_eq!(
+        outline(&wire.rest(), server.addr),
+        [
+            "client: FIN ACK seq 1 ack 1 length 0",
+            "server: ACK seq 1 ack 2 length 0",
+            "server: FIN ACK seq 1 ack 2 length 0",
+            "client: ACK seq 2 ack 2 length 0",
+        ]
+    );
+}
+
+pub fn w6_three_segments_end_a_connection_when_the_child_is_quick() {
+    let expected = [
+        "client: FIN ACK seq 7 ack 7 length 0",
+        "server: FIN ACK seq 7 ack 8 length 0",
+        "client: ACK seq 8 ack 8 length 0",
+    ];
+    // On a busy machine a child may take longer than an ACK may be delayed: 40 ms.
+    wait_until("an end with three segments", || {
+        let segments = session(b"hello\n");
+        outline(&segments.1, segments.0).ends_with(&expected.map(str::to_owned))
+    });
+}
+
+/// The segments of a session of tcpcli with tcpserv, and the server's address.
+fn session(input: &[u8]) -> (std::net::SocketAddr, Vec<Segment>) {
+    let mut wire = Wire::listen("lo");
+    let server = Server::start(&[]);
+    let (mut client, _) = server.tcpcli();
+    let addr = client.addr();
+    client.type_in(input);
+    client.printed(input.len());
+    client.finish();
+    wait_state(addr, server.addr, "TIME_WAIT");
+    wait_state(server.addr, addr, None);
+    (server.addr, wire.rest())
+}
+
+pub fn w7_the_server_sends_data_after_the_clients_fin() {
+    let mut wire = Wire::listen("lo");
+    let server = Server::start(&[]);
+    let (mut client, child) = server.tcpcli();
+    let addr = client.addr();
+    wait_reading_socket(child);
+
+    // Stopped, so that the FIN is there before the echo is sent.
+    let stopped = stop(child);
+    client.type_in(b"last");
+    client.end_input();
+    wait_state(addr, server.addr, "FIN_WAIT_2");
+    wire.rest();
+    drop(stopped);
+    client.wait().printed(b"last");
+    wait_state(addr, server.addr, "TIME_WAIT");
+
+    assert_eq!(
+        outline(&wire.rest(), server.addr),
+        [
+            "server: ACK seq 1 ack 6 length 4",
+            "client: ACK seq 6 ack 5 length 0",
+            "server: FIN ACK seq 5 ack 6 length 0",
+            "client: ACK seq 6 ack 6 length 0",
+        ]
+    );
+}
+
+/// A tcpcli that has ended, at the end of its input; the other host has its FIN.
+fn ended_client() -> Peer {
+    let mut server = Peer::server();
+    let mut client = client(&[], OTHER_HOST);
+    server.accept();
+    client.type_in(b"hello\n");
+    server.expect("ACK", 1, 1, b"hello\n");
+    server.send("ACK", 1, 7, b"hello\n");
+    server.expect("ACK", 7, 7, b"");
+    assert_eq!(client.finish().code, Some(0));
+    server.expect("FIN ACK", 7, 7, b"");
+    server
+}
+
+pub fn w8_time_wait_answers_a_second_fin_with_the_last_ack_again() {
+    let mut server = ended_client();
+    server.send("FIN ACK", 7, 8, b"");
+    server.expect("ACK", 8, 8, b"");
+    assert_eq!(tcp_state(server.kernel, server.addr), Some("TIME_WAIT"));
+
+    // As if that ACK were lost:
+    server.send("FIN ACK", 7, 8, b"");
+
+    server.expect("ACK", 8, 8, b"");
+    assert_eq!(tcp_state(server.kernel, server.addr), Some("TIME_WAIT"));
+}
+
+pub fn w8_the_server_sends_its_fin_again_until_the_last_ack_comes() {
+    let server = server(9877, &[]);
+    let mut client = Peer::connected(1500, server.addr);
+    client.child(&server);
+    client.send("FIN ACK", 1, 1, b"");
+    let mut fin = client.next();
+    if fin.flags == "ACK" {
+        fin = client.next(); // the ACK travels alone where the child is slow
+    }
+    let shown = |segment: &Segment| segment.to_string();
+    assert_eq!(shown(&fin), "FIN ACK seq 1 ack 2 length 0");
+    assert_eq!(tcp_state(server.addr, client.addr), Some("LAST_ACK"));
+
+    let again = client.next();
+    assert_eq!(shown(&again), shown(&fin));
+    assert!(again.time - fin.time > Duration::from_millis(150));
+    assert_eq!(tcp_state(server.addr, client.addr), Some("LAST_ACK"));
+
+    client.send("ACK", 2, 2, b"");
+    wait_state(server.addr, client.addr, None);
+}
+
+pub fn w9_an_old_duplicate_in_time_wait_is_discarded() {
+    let mut server = ended_client();
+    server.send("FIN ACK", 7, 8, b"");
+    server.expect("ACK", 8, 8, b"");
+
+    server.send("ACK", 1, 7, b"hello\n");
+
+    // The answer says only what the connection has had.
+    server.expect("ACK", 8, 8, b"");
+    assert_eq!(tcp_state(server.kernel, server.addr), Some("TIME_WAIT"));
+}
+
+pub fn w10_the_end_in_time_wait_starts_no_new_incarnation() {
+    sysctl("ip_local_port_range", "1500 1500");
+    let mut server = ended_client();
+    server.send("FIN ACK", 7, 8, b"");
+    server.expect("ACK", 8, 8, b"");
+
+    let ended = run(&mut tcpcli(server.addr));
+
+    let why = "Cannot assign requested address (os error 99)";
+    ended.failed(&format!("tcpcli: connect error: 192.0.2.2:9877: {why}"));
+    assert_eq!(server.rest(), [], "no SYN");
+}
+
+/// A connection that tcpserv has ended first: its end is in TIME_WAIT. The client has
+/// sent one FIN, so its next number is 2.
+fn ended_by_server() -> (Server, Peer) {
+    let server = server(9877, &[]);
+    let mut client = Peer::connected(1500, server.addr);
+    let child = client.child(&server);
+    signal(child, Signal::SIGKILL);
+    client.expect("FIN ACK", 1, 1, b"");
+    client.send("FIN ACK", 1, 2, b"");
+    client.expect("ACK", 2, 2, b"");
+    assert_eq!(tcp_state(server.addr, client.addr), Some("TIME_WAIT"));
+    (server, client)
+}
+
+pub fn w10_linux_takes_a_syn_in_time_wait_that_is_surely_newer() {
+    let (server, mut client) = ended_by_server();
+    client.isn += 3; // the first number that the old connection has not had
+
+    client.send("SYN", 0, 0, b"");
+
+    client.expect("SYN ACK", 0, 1, b"");
+    client.send("ACK", 1, 1, b"");
+    wait_state(server.addr, client.addr, "ESTABLISHED");
+    client.send("ACK", 1, 1, b"new\n");
+    client.expect("ACK", 1, 5, b"");
+    client.expect("ACK", 1, 5, b"new\n");
+}
+
+pub fn w10_a_syn_in_time_wait_that_may_be_old_is_refused() {
+    let (server, mut client) = ended_by_server();
+    client.isn += 1;
+
+    client.send("SYN", 0, 0, b"");
+
+    // The old connection's ACK: it has had everything up to 2, seen from the new SYN 1.
+    client.expect("ACK", 2, 1, b"");
+    assert_eq!(tcp_state(server.addr, client.addr), Some("TIME_WAIT"));
+}

@@ -1,0 +1,193 @@
+//! The segments that arrive at an interface, as the kernel shows them to a packet socket.
+
+use crate::common::DEADLINE;
+use etherparse::{NetSlice, SlicedPacket, TcpOptionElement, TransportSlice};
+use nix::libc;
+use nix::net::if_::if_nametoindex;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind,
+    recvmsg, send, setsockopt, socket,
+};
+use nix::sys::time::TimeSpec;
+use std::collections::HashMap;
+use std::fmt;
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A TCP segment. Sequence numbers are relative to the initial ones, as in `tcpdump`'s
+/// lines: a SYN has number 0, the first byte number 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// When it arrived, since 1970.
+    pub time: Duration,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    /// `SYN`, `SYN ACK`, `ACK`, `FIN ACK`, `RST` or `RST ACK`. PSH is left out.
+    pub flags: String,
+    pub seq: u32,
+    /// 0 without the flag.
+    pub ack: u32,
+    /// What a SYN says.
+    pub mss: Option<u16>,
+    pub data: Vec<u8>,
+    /// The whole Ethernet frame.
+    pub frame: Vec<u8>,
+}
+
+/// As the documents' figures and `tcpdump` write it: `FIN ACK seq 7 ack 7 length 0`.
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Segment {
+            flags, seq, ack, ..
+        } = self;
+        write!(f, "{flags} seq {seq} ")?;
+        if flags.contains("ACK") {
+            write!(f, "ack {ack} ")?;
+        }
+        write!(f, "length {}", self.data.len())
+    }
+}
+
+/// A packet socket on one interface.
+pub struct Wire {
+    pub socket: OwnedFd,
+    /// The initial sequence numbers, by where a segment comes from and goes to.
+    pub isn: HashMap<(SocketAddr, SocketAddr), u32>,
+}
+
+impl Wire {
+    pub fn listen(interface: &str) -> Wire {
+        // With protocol 0 it receives nothing until bind names the interface.
+        let socket = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .unwrap();
+        // SAFETY: a sockaddr_ll is plain numbers, for which zero is a value.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_ifindex = if_nametoindex(interface).unwrap() as i32;
+        // SAFETY: the pointer is to a whole sockaddr_ll, which lives through the call and
+        // is copied by it.
+        let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), None) };
+        bind(socket.as_raw_fd(), &address.unwrap()).unwrap();
+        setsockopt(&socket, ReceiveTimestampns, &true).unwrap();
+        let isn = HashMap::new();
+        Wire { socket, isn }
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, frame: &[u8]) {
+        let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty());
+        assert_eq!(sent, Ok(frame.len()));
+    }
+
+    /// The next segment.
+    #[track_caller]
+    pub fn next(&mut self) -> Segment {
+        self.receive(DEADLINE).expect("no segment comes")
+    }
+
+    /// The next segment, if it has come already.
+    pub fn next_now(&mut self) -> Option<Segment> {
+        self.receive(Duration::ZERO)
+    }
+
+    /// The segments that have come already.
+    pub fn rest(&mut self) -> Vec<Segment> {
+        std::iter::from_fn(|| self.next_now()).collect()
+    }
+
+    fn receive(&mut self, patience: Duration) -> Option<Segment> {
+        let start = Instant::now();
+        loop {
+            let left = patience.saturating_sub(start.elapsed());
+            let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut ready, PollTimeout::try_from(left).unwrap()) == Ok(0) {
+                return None;
+            }
+            let mut frame = [0; 65_600]; // lo has an MTU of 65,536
+            let (n, leaves, time) = self.receive_frame(&mut frame);
+            // On lo a packet is seen twice: as it leaves, and as it arrives.
+            if leaves {
+                continue;
+            }
+            if let Some(segment) = self.parse(&frame[..n], time) {
+                return Some(segment);
+            }
+        }
+    }
+
+    /// Receives a frame that is there: its length, whether it leaves the interface, its time.
+    fn receive_frame(&self, frame: &mut [u8]) -> (usize, bool, Duration) {
+        let mut iov = [IoSliceMut::new(frame)];
+        let mut space = nix::cmsg_space!(TimeSpec);
+        let fd = self.socket.as_raw_fd();
+        let got = recvmsg::<LinkAddr>(fd, &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();
+        let time = got.cmsgs().unwrap().find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
+            _ => None,
+        });
+        let leaves = got.address.unwrap().pkttype() == libc::PACKET_OUTGOING;
+        (got.bytes, leaves, time.unwrap())
+    }
+
+    /// The TCP segment in a frame, if it holds one.
+    fn parse(&mut self, frame: &[u8], time: Duration) -> Option<Segment> {
+        let packet = SlicedPacket::from_ethernet(frame).ok()?;
+        let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
+            (&packet.net, &packet.transport)
+        else {
+            return None;
+        };
+        let from = SocketAddr::from((ip.header().source_addr(), tcp.source_port()));
+        let to = SocketAddr::from((ip.header().destination_addr(), tcp.destination_port()));
+        if tcp.syn() {
+            self.isn.insert((from, to), tcp.sequence_number());
+        }
+        let isn = |from, to| self.isn.get(&(from, to)).copied().unwrap_or(0);
+        let flags = [
+            (tcp.syn(), "SYN"),
+            (tcp.fin(), "FIN"),
+            (tcp.rst(), "RST"),
+            (tcp.ack(), "ACK"),
+        ];
+        let flags: Vec<_> = flags.iter().filter(|flag| flag.0).map(|f| f.1).collect();
+        let ack = tcp.acknowledgment_number().wrapping_sub(isn(to, from));
+        Some(Segment {
+            time,
+            from,
+            to,
+            flags: flags.join(" "),
+            seq: tcp.sequence_number().wrapping_sub(isn(from, to)),
+            ack: if tcp.ack() { ack } else { 0 },
+            mss: tcp.options_iterator().find_map(|option| match option {
+                Ok(TcpOptionElement::MaximumSegmentSize(mss)) => Some(mss),
+                _ => None,
+            }),
+            data: tcp.payload().to_vec(),
+            frame: frame.to_vec(),
+        })
+    }
+}
+
+/// Direction, flags, numbers and length of each segment, to compare. A segment comes from
+/// the client if it goes to this server.
+pub fn outline(segments: &[Segment], server: SocketAddr) -> Vec<String> {
+    let line = |segment: &Segment| {
+        let side = if segment.to == server {
+            "client"
+        } else {
+            "server"
+        };
+        format!("{side}: {segment}")
+    };
+    segments.iter().map(line).collect()
+}
