@@ -102,7 +102,7 @@ pub(crate) fn returned<'a, T: Returned, E: Display>(
         // The state before the time: so the socket was in this state by then.
         let state = sockfd.and_then(|sockfd| state(sockfd).ok());
         let when = now();
-        let queue = match sockfd.map(complete_connections) {
+        let queue = match sockfd.filter(|_| result.is_ok()).map(complete_connections) {
             Some(Ok(n)) if state == Some(TcpState::LISTEN) => format!(", {n} in its queue"),
             _ => String::new(),
         };
