@@ -163,6 +163,7 @@ fn serve(args: &[&str], clients: usize) -> Vec<Calls> {
             stream.read_to_end(&mut Vec::new()).unwrap();
             wait_until("the child to be reaped", || children(pid).is_empty());
         }
+        wait_accepting(pid); // so the handler has returned
         signal(pid, Signal::SIGTERM);
         join("the end of the narration", rest).unwrap();
     });

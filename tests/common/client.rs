@@ -186,8 +186,9 @@ pub fn run(command: &mut Command) -> Ended {
 
 /// The address of a client process, once it is connected.
 pub fn addr_of(client: Pid) -> SocketAddr {
-    let established = || connection_of(client).filter(|row| row.state == "ESTABLISHED");
-    wait_while_alive(client, "tcpcli to be connected", established).local
+    // If the server has ended already, its state is another one.
+    let connected = || connection_of(client).filter(|row| row.state != "SYN_SENT");
+    wait_while_alive(client, "tcpcli to be connected", connected).local
 }
 
 /// Waits until a pipe can be read or written; false at the deadline.
