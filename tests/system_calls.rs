@@ -1,5 +1,5 @@
 //! Which system calls a connection costs, counted by the kernel (ptrace): those of the
-//! listings, and none for a narration that was not asked for. Ignored where ptrace is
+//! listings, and none for a trace that was not asked for. Ignored where ptrace is
 //! forbidden.
 
 mod common;
@@ -153,7 +153,7 @@ fn serve(args: &[&str], clients: usize) -> Vec<Calls> {
             line.clear();
             assert!(stderr.read_line(&mut line).unwrap() > 0, "it has ended");
         }
-        // The narration is read, or the server would block on a full pipe.
+        // The trace is read, or the server would block on a full pipe.
         let rest = thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
         let addr: SocketAddr = line.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
         for _ in 0..clients {
@@ -165,7 +165,7 @@ fn serve(args: &[&str], clients: usize) -> Vec<Calls> {
         }
         wait_accepting(pid); // so the handler has returned
         signal(pid, Signal::SIGTERM);
-        join("the end of the narration", rest).unwrap();
+        join("the end of the trace", rest).unwrap();
     });
     let calls = follow(&server);
     join("the last client", visitors);
