@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use nix::libc;
 use nix::sys::ptrace;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -140,6 +140,15 @@ fn follow(program: &Child) -> Vec<Calls> {
     calls
 }
 
+/// Ends a server when it is dropped, also when a client's assertion fails.
+struct EndServer(Pid);
+
+impl Drop for EndServer {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGTERM);
+    }
+}
+
 /// The calls of a tcpserv with these arguments, and of its children, for so many clients,
 /// one after the other.
 fn serve(args: &[&str], clients: usize) -> Vec<Calls> {
@@ -148,6 +157,7 @@ fn serve(args: &[&str], clients: usize) -> Vec<Calls> {
     let pid = Pid::from_raw(server.id() as i32);
     let mut stderr = BufReader::new(server.stderr.take().unwrap());
     let visitors = thread::spawn(move || {
+        let end = EndServer(pid);
         let mut line = String::new();
         while !line.contains("listening on") {
             line.clear();
@@ -164,7 +174,7 @@ fn serve(args: &[&str], clients: usize) -> Vec<Calls> {
             wait_until("the child to be reaped", || children(pid).is_empty());
         }
         wait_accepting(pid); // so the handler has returned
-        signal(pid, Signal::SIGTERM);
+        drop(end);
         join("the end of the trace", rest).unwrap();
     });
     let calls = follow(&server);

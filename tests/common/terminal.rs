@@ -15,6 +15,8 @@ pub struct Terminal {
     process: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
+    /// Ends when no process has the terminal open any more.
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -44,7 +46,7 @@ impl Terminal {
         let mut output = keyboard.try_clone().unwrap();
         let screen = Arc::new(Mutex::new(Vec::new()));
         let shown = screen.clone();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut piece = [0; 1024];
             loop {
                 match output.read(&mut piece) {
@@ -59,6 +61,7 @@ impl Terminal {
             process,
             keyboard,
             screen,
+            reader,
         }
     }
 
@@ -77,14 +80,15 @@ impl Terminal {
 
     /// Waits until all that was ever on the screen is this.
     pub fn wait_shows(&self, expected: &str) {
-        let mut screen = self.screen();
         let start = Instant::now();
-        while screen != expected {
-            // After the program's end the rest of its output may still come.
-            let over = start.elapsed() > DEADLINE;
+        loop {
+            let over = self.reader.is_finished() || start.elapsed() > DEADLINE;
+            let screen = self.screen();
+            if screen == expected {
+                return;
+            }
             assert!(!over, "the screen shows {screen:?}, not {expected:?}");
             thread::sleep(Duration::from_millis(1));
-            screen = self.screen();
         }
     }
 
