@@ -3,10 +3,9 @@
 //! The book's `lib/error.c`. There each wrapper prints and exits. Here it returns the error,
 //! which holds the reason, and these functions print it. So err_quit is also the book's err_sys.
 
-use crate::retry::retry;
+use crate::retry::Blocking;
 use anyhow::{Error, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::write;
 use std::fmt::{Arguments, Display};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -37,7 +36,7 @@ pub fn exit_status(result: Result<()>) -> i32 {
 ///
 /// If standard error is full and nobody reads it, the line is lost: a server must not
 /// stop for a message. It allocates nothing and takes no lock, so a signal handler may
-/// call it (once [`program`] has been called).
+/// call it (once `program` has been called).
 pub fn say(message: impl Display) {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
@@ -46,28 +45,20 @@ pub fn say(message: impl Display) {
     }
 }
 
-/// Writes one line to standard error, and waits for its reader if it is full.
+/// Writes one line of at most 512 bytes to standard error, and waits for its reader if it is
+/// full.
 pub(crate) fn write_line(text: Arguments) {
-    let mut line = [0; LINE_MAX];
-    let len = cut(&mut line, text);
-    // There is nowhere to report a failure of standard error.
-    let _ = retry(|| write(io::stderr(), &line[..len]));
-}
-
-const LINE_MAX: usize = 512;
-
-/// Puts as much of a text into a line as it holds, then a newline. Returns its length.
-fn cut(line: &mut [u8; LINE_MAX], text: Arguments) -> usize {
-    let mut room = &mut line[..LINE_MAX - 1];
-    // It fails when the room ends; what fits is in the line then.
-    let _ = room.write_fmt(text);
-    let len = LINE_MAX - 1 - room.len();
+    let mut line = [0; 512];
+    let mut room = &mut line[..511];
+    let _ = room.write_fmt(text); // it fails when the room ends; what fits is in the line
+    let len = 511 - room.len();
     line[len] = b'\n';
-    len + 1
+    // There is nowhere to report a failure of standard error.
+    let _ = Blocking(io::stderr()).write(&line[..=len]);
 }
 
 /// The name by which this program was called, without its directory.
-pub fn program() -> &'static str {
+pub(crate) fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let argv0 = env::args_os().next().unwrap_or_default();
@@ -75,27 +66,4 @@ pub fn program() -> &'static str {
         // Control characters in argv[0] must not break the line.
         name.to_string_lossy().replace(char::is_control, "?")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_cut_at_512_bytes_and_ends_with_a_newline() {
-        for (length, expected) in [
-            (0, 1),
-            (1, 2),
-            (510, 511),
-            (511, 512),
-            (512, 512),
-            (600, 512),
-        ] {
-            let mut line = [0; LINE_MAX];
-            let len = cut(&mut line, format_args!("{}", "x".repeat(length)));
-            assert_eq!(len, expected, "a text of {length} bytes");
-            assert!(line[..len - 1].iter().all(|&byte| byte == b'x'));
-            assert_eq!(line[len - 1], b'\n');
-        }
-    }
 }

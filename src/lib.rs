@@ -15,16 +15,16 @@
 //! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`], [`echo_buf`] |
 //! | 并发服务器, concurrent server: the skeleton, reference counts | [the program below](#a-server-of-your-own), [`Close`] |
 //! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`], [`Setsockopt`] |
-//! | connect函数 | [`Connect`], [`Inet_pton`] |
+//! | connect函数 | [`Connect`], [`Inet_pton`], [`SERV_PORT`] |
 //! | bind函数 | [`Bind`], [`Getsockname`] |
 //! | listen函数: the two queues | [`Listen`], [`LISTENQ`] |
 //! | accept函数 | [`Accept`] |
 //! | close函数 | [`Close`] |
-//! | fork函数 | [`Fork`], [`ForkResult`], [`_exit`]; zombies: [`Signal`], [`sig_chld`], [`wait_for_room`] |
+//! | fork函数 | [`Fork`], [`ForkResult`], [`_exit`]; zombies: [`Signal`], [`sig_chld`]; a limit: [`is_full`], [`wait_for_room`] |
 //! | 三次握手, three-way handshake | [`Connect`], [`Listen`], [`Accept`] |
 //! | 四次挥手, half-close | [`Shutdown`], [`SHUT_WR`] |
-//! | TCP状态转换图, the states | [`trace`] |
-//! | TIME_WAIT状态 | [`SO_REUSEADDR`], [`Setsockopt`] |
+//! | TCP状态转换图, the states | [`trace_start`], [`close_and_watch`] |
+//! | TIME_WAIT状态 | [`Setsockopt`], [`SO_REUSEADDR`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
 //! | TCP输出, what write does | [`Writen`], [`set_idle_timeout`] |
 //! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`exit_status`], [`say`] |
 //!
@@ -90,7 +90,7 @@ mod str_cli;
 mod str_cli_batch;
 mod str_echo;
 mod tcp_state;
-pub mod trace;
+mod trace;
 mod wrapsock;
 mod wrapstdio;
 mod wrapunix;

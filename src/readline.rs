@@ -3,9 +3,9 @@
 //! The book's `lib/readline.c`. There the buffer is a static, shared by all descriptors.
 //! Here it is a `BufReader` around one socket.
 
-use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::trace::trace;
+use crate::wrapsock::unless_idle;
 use anyhow::{Context, Result};
 use nix::unistd::read;
 use std::io::{self, BufRead, BufReader, Read};
@@ -24,7 +24,8 @@ pub const MAXLINE: usize = 4096;
 /// and serves all the lines in it.
 ///
 /// # Errors
-/// `readline error: PEER: …`: the peer reset the connection (`ECONNRESET`).
+/// `readline error: PEER: …`: the peer reset the connection (`ECONNRESET`); `idle for …`, where
+/// [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Readline(
     sockfd: &mut BufReader<&Sockfd>,
     line: &mut Vec<u8>,
@@ -46,10 +47,10 @@ pub(crate) fn read_line(
     from.take(maxlen as u64).read_until(b'\n', line)
 }
 
-/// read(2), again after a signal.
+/// read(2). `BufRead` calls it again after a signal.
 impl Read for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        retry(|| read(*self, buf))
+        unless_idle(self, || read(*self, buf))
     }
 }
 

@@ -43,7 +43,6 @@ pub(crate) fn state(sockfd: &Sockfd) -> io::Result<TcpState> {
 
 /// A `struct nlmsghdr` and a `struct inet_diag_req_v2`.
 fn question(local: SocketAddr, peer: Option<SocketAddr>) -> [u8; 72] {
-    const SOCK_DIAG_BY_FAMILY: u16 = 20;
     // The kernel knows a connection over IPv4 by its IPv4 addresses, on an IPv6 socket too.
     let family = Domain::for_address(SocketAddr::new(local.ip().to_canonical(), 0));
     let octets = |address: SocketAddr| match address.ip().to_canonical() {
@@ -52,7 +51,7 @@ fn question(local: SocketAddr, peer: Option<SocketAddr>) -> [u8; 72] {
     };
     let mut question = [0; 72];
     question[0..4].copy_from_slice(&72u32.to_ne_bytes()); // nlmsg_len
-    question[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    question[4..6].copy_from_slice(&20u16.to_ne_bytes()); // SOCK_DIAG_BY_FAMILY
     question[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
     question[16] = i32::from(family) as u8;
     question[17] = libc::IPPROTO_TCP as u8;

@@ -20,7 +20,9 @@ use std::{sync::mpsc::channel, thread};
 /// the server's FIN.
 ///
 /// A thread sends, with descriptors of its own (dup). If the server ends first, this function
-/// does not wait for the thread, which ends when its read of `fp` returns or the process exits.
+/// does not wait for the thread, which ends when its read of `fp` or its write returns, or the
+/// process exits. Until then its descriptor keeps the connection open after the caller's Close.
+/// Each call keeps two buffers for the rest of the process's life ([`echo_buf`]).
 ///
 /// # Errors
 /// `str_cli: server terminated prematurely`, when the server's FIN comes before all of `fp`
@@ -38,10 +40,12 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
         let _ = Shutdown(&to, SHUT_WR); // also after an error, so that the rest still comes
     };
     let sender = thread::Builder::new().spawn(send);
-    sender.context("pthread_create error")?;
+    let sender = sender.context("pthread_create error")?;
 
     let received = receive_all(sockfd, stdout)?;
-    match sent.try_recv() {
+    let report = sent.try_recv();
+    let _ = report.is_ok().then(|| sender.join()); // then it has closed its descriptors
+    match report {
         Ok(Ok(sent)) if received >= sent => Ok(()),
         Ok(Err(error)) => Err(error),
         _ => bail!("str_cli: server terminated prematurely"),

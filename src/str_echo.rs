@@ -4,7 +4,7 @@
 
 use crate::sockfd::Sockfd;
 use crate::trace::trace;
-use crate::wrapsock::timeout_error;
+use crate::wrapsock::unless_idle;
 use crate::writen::Writen;
 use anyhow::{Context, Result};
 use nix::unistd::read;
@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 /// The size of [`echo_buf`], in bytes.
 ///
 /// The listing's buffer has MAXLINE. With this one a bulk transfer is more than twice as fast.
-pub const ECHO_BUF: usize = 256 * 1024;
+const ECHO_BUF: usize = 256 * 1024;
 
 /// The buffer of [`str_echo()`]. It is never freed.
 ///
@@ -38,7 +38,7 @@ pub fn echo_buf() -> &'static mut [u8] {
 pub fn str_echo(sockfd: &Sockfd, buf: &mut [u8]) -> Result<()> {
     let words = || format!("str_echo: read error: {}", sockfd.peer_name());
     loop {
-        let n = read(sockfd, buf).map_err(|errno| timeout_error(sockfd, errno.into()));
+        let n = unless_idle(sockfd, || read(sockfd, buf));
         trace!(sockfd, n, "read({sockfd})");
         match n {
             Ok(0) => return Ok(()),

@@ -55,11 +55,14 @@ pub(crate) fn complete_connections(listenfd: &impl AsFd) -> io::Result<u32> {
     Ok(unacked(&getsockopt(listenfd, TcpInfo)?))
 }
 
-/// Whether a connection's send buffer holds bytes that are not acknowledged (TCP输出).
-pub(crate) fn send_buffer_in_use(sockfd: &impl AsFd) -> io::Result<bool> {
-    let info = getsockopt(sockfd, TcpInfo)?;
+/// How many bytes the peer has acknowledged since the connection began, if others that were
+/// written are not acknowledged yet (TCP输出).
+pub(crate) fn acked_so_far(sockfd: &impl AsFd) -> Option<u64> {
+    let info = getsockopt(sockfd, TcpInfo).ok()?;
     let [.., a, b, c, d] = info; // tcpi_notsent_bytes
-    Ok(unacked(&info) != 0 || u32::from_ne_bytes([a, b, c, d]) != 0)
+    let all_acked = unacked(&info) == 0 && [a, b, c, d] == [0; 4];
+    let tcpi_bytes_acked = info[120..128].try_into().ok()?;
+    (!all_acked).then(|| u64::from_ne_bytes(tcpi_bytes_acked))
 }
 
 fn unacked(info: &Info) -> u32 {

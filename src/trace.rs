@@ -1,19 +1,4 @@
-//! What `--trace` prints: each call of the listings, and the TCP state of its socket.
-//!
-//! Each event is one line on standard error: the local time, the process, the state of the
-//! socket, the call with its result.
-//!
-//! ```text
-//! 14:03:07.001234 tcpcli[4711]    CLOSED      connect(3, 127.0.0.1:9877) = 0
-//! 14:03:07.001320 tcpcli[4711]    ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877
-//! ```
-//!
-//! The state comes from the kernel, and the socket was in it at the line's time. A call that
-//! sends a segment (connect, Writen, shutdown, close) has the time at which it began, and so has
-//! fork in the parent. The other calls have the time at which they returned. When a call that
-//! sends has changed the state, the new state is a line of its own, with the time at which it
-//! was read. So the lines of both programs and those of `tcpdump` can be sorted together, and a
-//! cause stands before its effect. Messages without a time (`listening on …`) sort elsewhere.
+//! What `--trace` prints: see [`trace_start`](crate::trace_start).
 //!
 //! Without [`start`] an event costs one branch, and no system call.
 
@@ -34,10 +19,8 @@ static CLOCK: OnceLock<fn() -> i64> = OnceLock::new();
 /// Its last result. A signal handler uses it, because localtime_r is not safe there.
 static UTC_OFFSET: AtomicI64 = AtomicI64::new(0);
 
-/// Starts the trace, in this process and in the children that it will fork.
-///
-/// `utc_offset` returns local time minus UTC, in seconds ([`utc_offset`](crate::utc_offset)).
-pub fn start(utc_offset: fn() -> i64) {
+/// Starts the trace. `utc_offset` returns local time minus UTC, in seconds.
+pub(crate) fn start(utc_offset: fn() -> i64) {
     program(); // makes the name now: a signal handler must not allocate
     CLOCK.get_or_init(|| utc_offset);
 }
@@ -65,21 +48,14 @@ impl Returned for () {
     }
 }
 
-impl Returned for usize {
-    fn shown(&self) -> String {
-        self.to_string()
-    }
+macro_rules! shown_as_it_is {
+    ($($t:ty),*) => { $(impl Returned for $t { fn shown(&self) -> String { self.to_string() } })* };
 }
+shown_as_it_is!(usize, &Sockfd);
 
 impl Returned for Option<usize> {
     fn shown(&self) -> String {
         self.map_or("NULL".to_owned(), |n| n.to_string())
-    }
-}
-
-impl Returned for &Sockfd {
-    fn shown(&self) -> String {
-        self.to_string()
     }
 }
 
@@ -101,13 +77,12 @@ pub(crate) fn returned<'a, T: Returned, E: Display>(
         let sockfd = sockfd.into();
         // The state before the time: so the socket was in this state by then.
         let state = sockfd.and_then(|sockfd| state(sockfd).ok());
-        let when = now();
         let queue = match sockfd.filter(|_| result.is_ok()).map(complete_connections) {
             Some(Ok(n)) if state == Some(TcpState::LISTEN) => format!(", {n} in its queue"),
             _ => String::new(),
         };
         event(
-            when,
+            now(),
             state,
             format_args!("{call} = {}{queue}", shown(result)),
         );

@@ -5,7 +5,7 @@
 
 use crate::error::err_ret;
 use crate::sockfd::Sockfd;
-use crate::tcp_state::send_buffer_in_use;
+use crate::tcp_state::acked_so_far;
 use crate::trace::{self, sent, trace};
 use anyhow::{Context, Error, Result, bail};
 use nix::errno::Errno;
@@ -42,11 +42,8 @@ pub fn family(address: SocketAddr) -> Domain {
 /// # Errors
 /// The text is no address, or this host has no such interface.
 pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
-    let (ip, scope) = match text.split_once('%') {
-        Some((ip, scope)) => (ip, Some(scope)),
-        None => (text, None),
-    };
-    match (ip.parse(), scope) {
+    let (ip, scope) = text.split_once('%').unzip();
+    match (ip.unwrap_or(text).parse(), scope) {
         (Ok(ip), None) => Ok(SocketAddr::new(ip, 0)),
         (Ok(IpAddr::V6(ip)), Some(scope)) => {
             Ok(SocketAddrV6::new(ip, 0, 0, scope_id(scope)?).into())
@@ -286,12 +283,13 @@ fn internet(address: SockAddr) -> io::Result<SocketAddr> {
     address.as_socket().ok_or(Errno::EAFNOSUPPORT.into())
 }
 
-/// SO_RCVTIMEO and SO_SNDTIMEO: sets how many seconds [`str_echo`](crate::str_echo()) waits
-/// for bytes from the peer, and [`Writen`](crate::Writen) for room in the send buffer, before
-/// they fail with `idle for …`.
+/// SO_RCVTIMEO and SO_SNDTIMEO: how many seconds [`str_echo`](crate::str_echo()) and
+/// [`Readline`](crate::Readline) wait for bytes from the peer, and [`Writen`](crate::Writen) for
+/// room in the send buffer, before they fail with `idle for …`. 0 switches it off.
 ///
-/// A signal restarts the time-out. Writen waits up to twice as long: if a part of its bytes still
-/// fits into the send buffer, the first time-out ends the write of that part.
+/// A peer that still takes what was sent to it is not idle: they wait again while it has
+/// acknowledged bytes since the last time-out. So the error may come after up to three times as
+/// long. A signal restarts the time-out.
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
@@ -306,20 +304,29 @@ pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
     both.context("setsockopt error: SO_RCVTIMEO and SO_SNDTIMEO")
 }
 
-/// The error of a read or a write, where `EAGAIN` is the end of the idle timeout.
+/// Calls read or write, and again after a time-out in which the peer has acknowledged bytes.
 ///
-/// If sent bytes are then not acknowledged, it sets SO_LINGER to 0: the close sends a reset, and
-/// the kernel drops the bytes.
-pub(crate) fn timeout_error(sockfd: &Sockfd, why: io::Error) -> io::Error {
-    if why.kind() != ErrorKind::WouldBlock {
-        return why;
+/// If sent bytes are not acknowledged at the end of the last one, it sets SO_LINGER to 0: the
+/// close sends a reset, and the kernel drops the bytes.
+pub(crate) fn unless_idle(
+    sockfd: &Sockfd,
+    mut call: impl FnMut() -> nix::Result<usize>,
+) -> io::Result<usize> {
+    let mut acked_before = None;
+    loop {
+        match call() {
+            Err(Errno::EAGAIN) => {}
+            done => return Ok(done?),
+        }
+        let acked = acked_so_far(sockfd);
+        if acked == acked_before {
+            // If this fails, the kernel only keeps the bytes longer.
+            let _ = sockfd.socket.set_linger(acked.map(|_| Duration::ZERO));
+            let timeout = sockfd.socket.read_timeout()?.unwrap_or_default();
+            return Err(io::Error::other(format!("idle for {timeout:?}")));
+        }
+        acked_before = acked;
     }
-    if send_buffer_in_use(sockfd).is_ok_and(|in_use| in_use) {
-        // If this fails, the kernel only keeps the bytes longer.
-        let _ = sockfd.socket.set_linger(Some(Duration::ZERO));
-    }
-    let timeout = sockfd.socket.read_timeout().ok().flatten();
-    io::Error::other(format!("idle for {:?}", timeout.unwrap_or_default()))
 }
 
 #[cfg(test)]

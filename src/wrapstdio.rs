@@ -47,7 +47,9 @@ pub fn Fputs(line: &[u8], stdout: &mut impl Write) -> Result<()> {
 /// [`StdoutClosed`] if nobody reads standard output any more; else `fputs error: standard
 /// output: …`: the disk is full (`ENOSPC`).
 pub fn Fflush(stdout: &mut impl Write) -> Result<()> {
-    stdout.flush().or_else(fputs_error)
+    let flushed = stdout.flush();
+    trace!(None, flushed, "Fflush(stdout)");
+    flushed.or_else(fputs_error)
 }
 
 fn fputs_error(why: io::Error) -> Result<()> {

@@ -120,8 +120,9 @@ fn sockets_held() -> String {
     for entry in descriptors.flatten() {
         let number = entry.file_name().to_string_lossy().parse().unwrap_or(-1);
         if number >= 0 {
-            // SAFETY: /proc has just shown this descriptor of this process. It is used in this line
-            // only, to read its state.
+            // SAFETY: /proc has just shown this descriptor. getsockopt only reads from it. Should
+            // another thread close it just now, the call fails, or reads another socket's state:
+            // no more than a wrong line.
             let state = tcp_state(&unsafe { BorrowedFd::borrow_raw(number) });
             held.extend(state.map(|state| format!("{number} {}", state.name())));
         }
@@ -234,7 +235,7 @@ pub fn Close(sockfd: Sockfd) {
     }
 }
 
-/// [`Close`] for a [`trace`](mod@crate::trace), just before an exit. The exit would close the
+/// [`Close`] for a trace ([`trace_start`]), just before an exit. The exit would close the
 /// socket, but a process cannot print what its own exit does. It prints each state that follows,
 /// until the connection is in TIME_WAIT or gone, for one second at most.
 pub fn close_and_watch(sockfd: Sockfd) {
@@ -349,37 +350,45 @@ pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
     program(); // makes the name now: a signal handler must not allocate
     REAPS.store(true, Ordering::Relaxed);
     // SAFETY: sigaction is unsafe because a handler may do only what is async-signal-safe. All
-    // handlers are in this file, and `reap` does only that.
+    // handlers are in this file. `reap` calls waitpid, poll, write, getpid and clock_gettime, which
+    // are; it formats into an array on its stack; the program's name is there already; it takes no
+    // lock, and restores errno.
     unsafe { signal::sigaction(signal, &action) }
         .and_then(|_| signal::sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&signal.into()), None))
         .map_err(io::Error::from)
         .with_context(|| format!("sigaction error: {signal}"))
 }
 
-/// How many seconds local time is ahead of UTC now.
-#[must_use]
-pub fn utc_offset() -> i64 {
+/// Starts the trace of `--trace`, in this process and in the children that it will fork: each
+/// call of the listings, and the TCP state of its socket (TCP状态转换图).
+///
+/// Each event is one line on standard error: the local time, the process, the state of the
+/// socket, the call with its result.
+///
+/// ```text
+/// 14:03:07.001234 tcpcli[4711]    CLOSED      connect(3, 127.0.0.1:9877) = 0
+/// 14:03:07.001320 tcpcli[4711]    ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877
+/// ```
+///
+/// The state comes from the kernel, and the socket was in it at the line's time. A call that
+/// sends a segment (connect, Writen, shutdown, close) has the time at which it began, and so has
+/// fork in the parent. The other calls have the time at which they returned. When a call that
+/// sends has changed the state, the new state is a line of its own, with the time at which it
+/// was read. So the lines of both programs and those of `tcpdump` can be sorted together, and a
+/// cause stands before its effect. Messages without a time (`listening on …`) sort elsewhere.
+pub fn trace_start() {
+    trace::start(utc_offset);
+}
+
+/// Local time minus UTC, in seconds.
+fn utc_offset() -> i64 {
     // SAFETY: both calls are given what they ask for, and localtime_r writes to a `tm` of its
-    // caller's; all zeros is a `tm` (the pointer in it may be null).
+    // caller's; all zeros is a `tm` (the pointer in it may be null). It reads the environment,
+    // which only the unsafe set_var of another thread could change meanwhile.
     unsafe {
         let now = libc::time(ptr::null_mut());
         let mut local: libc::tm = mem::zeroed();
         libc::localtime_r(&now, &mut local);
         local.tm_gmtoff
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fork_refuses_a_process_with_a_second_thread() {
-        // The program that runs the tests has one.
-        let error = Fork().unwrap_err();
-        assert_eq!(
-            format!("{error:#}"),
-            "fork error: Resource deadlock avoided (os error 35)"
-        );
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! The book's `lib/writen.c`.
 
-use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::trace;
-use crate::wrapsock::timeout_error;
+use crate::wrapsock::unless_idle;
 use anyhow::{Context, Result};
 use nix::unistd::write;
-use std::io;
+use std::io::{self, ErrorKind};
 
 /// write(2), again and again until every byte of `buf` is in the socket's send buffer
 /// (TCP输出).
@@ -23,7 +22,7 @@ use std::io;
 /// [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
     let before = trace::before(sockfd);
-    let written = write_all(sockfd, buf).map_err(|why| timeout_error(sockfd, why));
+    let written = write_all(sockfd, buf);
     trace::sent(before, sockfd, &written, format_args!("Writen({sockfd})"));
     written
         .map(drop)
@@ -33,8 +32,11 @@ pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
 fn write_all(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {
     let mut left = buf;
     while !left.is_empty() {
-        let nwritten = retry(|| write(sockfd, left))?;
-        left = &left[nwritten..];
+        match unless_idle(sockfd, || write(sockfd, left)) {
+            Ok(nwritten) => left = &left[nwritten..],
+            Err(why) if why.kind() == ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
     }
     Ok(buf.len())
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 fn call(program: &str, args: &[&str]) -> Ended {
@@ -80,4 +81,19 @@ fn a_name_instead_of_an_address_gets_an_example_of_one() {
 fn an_empty_listenq_is_as_good_as_none() {
     let mut command = tcpserv("127.0.0.1", 0);
     drop(Server::spawn(command.env("LISTENQ", "")));
+}
+
+#[test]
+fn a_message_is_one_line_of_512_bytes_at_most() {
+    let server = Server::start(&[]);
+    let mut command = tcpserv("127.0.0.1", server.addr.port());
+    let ended = run(command.arg0("x".repeat(600)));
+    assert_eq!(ended.stderr, "x".repeat(511) + "\n");
+    let mut command = tcpserv("127.0.0.1", server.addr.port());
+    let ended = run(command.arg0("/path/to/a\nb"));
+    assert!(
+        ended.stderr.starts_with("a?b: bind error: "),
+        "{}",
+        ended.stderr
+    );
 }

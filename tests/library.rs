@@ -12,13 +12,14 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, sig_chld};
+use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, is_full, sig_chld};
 
 fn main() {
     let tests = tests![
         fork_runs_the_atfork_handlers,
         fork_succeeds_at_once_after_the_last_other_thread_was_joined,
         fork_refuses_a_process_with_a_second_thread,
+        a_child_begins_without_children,
         a_child_gets_the_status_of_a_command_that_it_runs,
     ];
     machine::run_one_by_one(tests);
@@ -63,6 +64,16 @@ fn fork_refuses_a_process_with_a_second_thread() {
     drop(sender);
     let _ = second.join().unwrap();
     assert_eq!(in_child(|| 7), 7);
+}
+
+fn a_child_begins_without_children() {
+    assert!(!is_full(1));
+    assert_eq!(in_child(|| is_full(1).into()), 0);
+    assert!(
+        is_full(1),
+        "the reaper, which counts its end, is not installed"
+    );
+    assert_eq!(in_child(|| is_full(1).into()), 0);
 }
 
 /// The child inherits the reaper, which must not take the command's status away.

@@ -9,7 +9,11 @@ use std::process::exit;
 use unp::*;
 
 fn main() {
-    let Err(error) = tcpcli(&options()); // Infallible has no values: it returns only an error
+    let args = Args::parse();
+    if args.trace {
+        trace_start();
+    }
+    let Err(error) = tcpcli(&args); // Infallible has no values: it returns only an error
     if error.is::<StdoutClosed>() {
         exit(0); // nobody reads standard output any more, as in `tcpcli … | head -1`
     }
@@ -61,12 +65,4 @@ struct Args {
     /// Print each call, and the TCP state of its socket, on standard error
     #[arg(long)]
     trace: bool,
-}
-
-fn options() -> Args {
-    let args = Args::parse();
-    if args.trace {
-        trace::start(utc_offset);
-    }
-    args
 }

@@ -90,7 +90,7 @@ fn options() -> Args {
     let mut args = Args::parse();
     args.backlog = args.backlog.or_else(listenq);
     if args.trace {
-        trace::start(utc_offset);
+        trace_start();
     }
     args
 }

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         w3_an_entry_is_dropped_after_a_time_out,
         w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named,
         w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again,
+        a_second_small_echo_does_not_wait_for_the_ack_of_the_first,
         w6_four_segments_end_a_connection_while_the_child_is_stopped,
         w6_three_segments_end_a_connection_when_the_child_is_quick,
         w7_the_server_sends_data_after_the_clients_fin,

@@ -52,3 +52,14 @@ pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
     let more: Vec<_> = client.rest().into_iter().map(|s| s.seq).collect();
     assert!(more.iter().all(|&seq| seq == 1), "only copies: {more:?}");
 }
+
+pub fn a_second_small_echo_does_not_wait_for_the_ack_of_the_first() {
+    let server = server(9877, &[]);
+    let mut client = Peer::connected(1500, server.addr);
+    client.child(&server);
+    client.send("ACK", 1, 1, b"a");
+    client.expect("ACK", 1, 2, b"");
+    client.expect("ACK", 1, 2, b"a");
+    client.send("ACK", 2, 1, b"b"); // its echo would wait without TCP_NODELAY
+    client.expect("ACK", 2, 3, b"b");
+}
