@@ -50,7 +50,7 @@ fn fork_runs_the_atfork_handlers() {
 }
 
 fn fork_succeeds_at_once_after_the_last_other_thread_was_joined() {
-    for _ in 0..500 {
+    for _ in 0..5_000 {
         std::thread::spawn(|| ()).join().unwrap();
         assert_eq!(in_child(|| 7), 7);
     }
