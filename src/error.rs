@@ -9,8 +9,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt::{Arguments, Display};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::OnceLock;
-use std::{env, path::Path, process};
+
+use std::{env, path::Path, process, sync::OnceLock};
 
 /// Prints the error on standard error, in one line, and returns.
 ///

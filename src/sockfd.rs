@@ -1,8 +1,7 @@
 //! Sockfd: a socket descriptor, and the address at the other end.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::{fmt, net::SocketAddr};
 
 /// The `sockfd`, `listenfd` or `connfd` of the listings: a socket descriptor.
 ///

@@ -16,10 +16,9 @@ use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, Si
 use nix::unistd::{self, ForkResult};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::{fs::MetadataExt, process::ExitStatusExt};
-use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
-use std::{fs, io, mem, ptr, thread};
+use std::{fs, io, mem, process::ExitStatus, ptr, thread};
 
 /// fork(2): one call, two returns (fork函数).
 ///
@@ -96,10 +95,18 @@ fn fork() -> io::Result<ForkResult> {
     Ok(forked)
 }
 
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+unsafe extern "C" {
+    static __libc_single_threaded: AtomicU8;
+}
+
 /// Whether the calling thread is the only one of its process.
 fn is_single_threaded() -> bool {
-    // SAFETY: dlsym takes a C string. Where glibc has this symbol (2.32), it is a `char` that
-    // lives as long as the process.
+    // SAFETY: where glibc has this symbol (2.32), it is a `char` that lives as long as the process.
+    #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+    let flag = Some(unsafe { &__libc_single_threaded });
+    // SAFETY: likewise; dlsym takes a C string. (In a static program it finds nothing.)
+    #[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
     let flag = unsafe {
         let flag = libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr());
         flag.cast::<AtomicU8>().as_ref()
@@ -277,7 +284,7 @@ static REAPS: AtomicBool = AtomicBool::new(false);
 
 /// How many children this process has. Fork adds one, [`reap`] subtracts one. It is -1 for a
 /// moment if a child ends before Fork has added it.
-static CHILDREN: AtomicIsize = AtomicIsize::new(0);
+static CHILDREN: AtomicI64 = AtomicI64::new(0);
 
 extern "C" fn reap(_: c_int) {
     if !REAPS.load(Ordering::Relaxed) {
@@ -309,9 +316,8 @@ extern "C" fn reap(_: c_int) {
 /// [`Fork`] adds a child, and [`sig_chld`], which must be installed, subtracts each one that has
 /// ended, also a child that Fork did not make.
 #[must_use]
-pub fn is_full(max_children: usize) -> bool {
-    let children = CHILDREN.load(Ordering::Relaxed);
-    usize::try_from(children).is_ok_and(|children| children >= max_children)
+pub fn is_full(max_children: u32) -> bool {
+    CHILDREN.load(Ordering::Relaxed) >= i64::from(max_children)
 }
 
 /// Sleeps while this process [`is_full`]: until [`sig_chld`] reaps a child. The next clients wait
@@ -319,7 +325,7 @@ pub fn is_full(max_children: usize) -> bool {
 ///
 /// # Errors
 /// `sigsuspend error: …`. No case is known.
-pub fn wait_for_room(max_children: usize) -> Result<()> {
+pub fn wait_for_room(max_children: u32) -> Result<()> {
     let wait = || {
         // SIGCHLD is blocked between the check and the sleep. sigsuspend unblocks it and sleeps in
         // one step, so no child can end unnoticed in between.

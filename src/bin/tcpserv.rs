@@ -73,7 +73,7 @@ struct Args {
 
     /// Serve at most N clients at a time; 0 means no limit
     #[arg(long, value_name = "N", default_value_t = 4096)]
-    max_clients: usize,
+    max_clients: u32,
 
     /// Disconnect a client that sends nothing, or reads none of its echo, for this long
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
