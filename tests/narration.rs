@@ -78,6 +78,7 @@ fn session() -> (Vec<Event>, Server, Pid, Pid) {
     client.type_in(b"hello\n");
     assert_eq!(client.printed(6), b"hello\n");
     wait_reading_input(pid);
+    wait_reading_socket(child);
     let ended = client.finish();
     assert_eq!((ended.code, ended.stdout.as_slice()), (Some(0), &b""[..]));
     server.wait_said("waitpid");
