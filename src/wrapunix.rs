@@ -301,8 +301,8 @@ extern "C" fn reap(_: c_int) {
         CHILDREN.fetch_sub(1, Ordering::Relaxed);
         let ended = ExitStatus::from_raw(status);
         if trace::on() {
-            let text = format_args!("waitpid(-1) = {pid}, {ended}");
-            trace::event(SystemTime::now(), None, text);
+            let now = SystemTime::now();
+            trace::event(now, None, format_args!("waitpid(-1) = {pid}, {ended}"));
         }
         if ended.signal().is_some() {
             say(format_args!("child {pid} was killed, {ended}"));
