@@ -121,4 +121,15 @@ mod tests {
             comes_to(client, Some(server), "TIME_WAIT");
         }
     }
+
+    #[test]
+    fn what_the_kernel_does_not_know_is_closed() {
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bound
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        let local = bound.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(find(local, None).unwrap().name(), "CLOSED");
+        assert_eq!(find(local, Some(local)).unwrap().name(), "CLOSED");
+    }
 }
