@@ -84,6 +84,8 @@ fn parse(answer: &[u8; 256]) -> io::Result<TcpState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::setsockopt;
+    use nix::{setsockopt_impl, sockopt_impl};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::time::Instant;
 
@@ -120,6 +122,26 @@ mod tests {
             comes_to(server, Some(cliaddr), "CLOSED");
             comes_to(client, Some(server), "TIME_WAIT");
         }
+    }
+
+    /// With this option the listener ignores the third segment, so that the entry stays in the
+    /// queue of incomplete connections.
+    #[test]
+    fn an_entry_of_the_incomplete_queue_is_in_syn_rcvd() {
+        sockopt_impl!(
+            DeferAccept,
+            SetOnly,
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            u32
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        setsockopt(&listener, DeferAccept, &60).unwrap();
+        let server = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(server).unwrap();
+        let client = stream.local_addr().unwrap();
+        assert_eq!(find(server, Some(client)).unwrap().name(), "SYN_RCVD");
+        assert_eq!(find(client, Some(server)).unwrap().name(), "ESTABLISHED");
     }
 
     #[test]

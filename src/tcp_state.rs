@@ -21,7 +21,7 @@ impl TcpState {
         match self.0 {
             1 => "ESTABLISHED",
             2 => "SYN_SENT",
-            3 | 12 => "SYN_RCVD", // 12 has no socket of its own yet
+            3 => "SYN_RCVD",
             4 => "FIN_WAIT_1",
             5 => "FIN_WAIT_2",
             6 => "TIME_WAIT",

@@ -7,6 +7,7 @@ use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
 use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::{Pid, getppid};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -108,6 +109,13 @@ pub fn syscall(pid: Pid) -> Option<(i64, u64)> {
     Some((number, u64::from_str_radix(argument, 16).ok()?))
 }
 
+/// Whether nobody may see a process's system call (Yama's ptrace_scope 2 and 3). That the
+/// process sleeps must do then.
+fn syscall_is_hidden(pid: Pid) -> bool {
+    let seen = fs::read(format!("/proc/{pid}/syscall"));
+    seen.is_err_and(|why| why.kind() == ErrorKind::PermissionDenied)
+}
+
 /// Waits until a process sleeps.
 pub fn wait_asleep(pid: Pid) {
     let asleep = || (process_state(pid) == Some('S')).then_some(());
@@ -116,10 +124,13 @@ pub fn wait_asleep(pid: Pid) {
 
 /// Waits until a process sleeps in a system call on a descriptor of the given kind.
 pub fn wait_asleep_in(number: i64, pid: Pid, kind: &str) {
-    let asleep_in = || {
+    let in_the_call = || {
         let (running, fd) = syscall(pid)?;
         let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
-        let is_it = running == number && link.to_str()?.starts_with(kind);
+        Some(running == number && link.to_str()?.starts_with(kind))
+    };
+    let asleep_in = || {
+        let is_it = syscall_is_hidden(pid) || in_the_call()?;
         (is_it && process_state(pid) == Some('S')).then_some(())
     };
     let what = format!("{pid} to sleep in system call {number}");

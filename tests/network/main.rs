@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         w7_the_server_sends_data_after_the_clients_fin,
         w8_time_wait_answers_a_second_fin_with_the_last_ack_again,
         w8_the_server_sends_its_fin_again_until_the_last_ack_comes,
+        the_trace_shows_last_ack_until_the_last_ack_comes,
+        the_trace_shows_closing_when_both_ends_have_closed_first,
         w9_an_old_duplicate_in_time_wait_is_discarded,
         w10_the_end_in_time_wait_starts_no_new_incarnation,
         w10_linux_takes_a_syn_in_time_wait_that_is_surely_newer,

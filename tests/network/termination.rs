@@ -140,6 +140,31 @@ pub fn w8_the_server_sends_its_fin_again_until_the_last_ack_comes() {
     wait_state(server.addr, client.addr, None);
 }
 
+pub fn the_trace_shows_last_ack_until_the_last_ack_comes() {
+    let server = server(9877, &["--trace"]);
+    let mut client = Peer::connected(1500, server.addr);
+    client.child(&server);
+    client.send("FIN ACK", 1, 1, b"");
+    let closes = server.wait_said("LAST_ACK");
+    assert!(closes.contains(&client.addr.to_string()), "{closes}");
+}
+
+/// Each FIN is sent before the other one has come.
+pub fn the_trace_shows_closing_when_both_ends_have_closed_first() {
+    let mut server = Peer::server();
+    let mut client = client(&["--trace"], OTHER_HOST);
+    server.accept();
+    client.end_input();
+    server.expect("FIN ACK", 1, 1, b"");
+
+    server.send("FIN ACK", 1, 1, b""); // it does not acknowledge the client's
+
+    server.expect("ACK", 2, 2, b"");
+    let said = client.wait().stderr;
+    let closing = said.lines().any(|line| line.contains("CLOSING"));
+    assert!(closing, "{said}");
+}
+
 pub fn w9_an_old_duplicate_in_time_wait_is_discarded() {
     let mut server = ended_client();
     server.send("FIN ACK", 7, 8, b"");
