@@ -9,7 +9,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt::{Arguments, Display};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-
 use std::{env, path::Path, process, sync::OnceLock};
 
 /// Prints the error on standard error, in one line, and returns.
@@ -35,8 +34,8 @@ pub fn exit_status(result: Result<()>) -> i32 {
 /// write, so that the lines of a parent and its children do not mix.
 ///
 /// If standard error is full and nobody reads it, the line is lost: a server must not
-/// stop for a message. It allocates nothing and takes no lock, so a signal handler may
-/// call it (once `program` has been called).
+/// stop for a message. It takes no lock, and after [`Signal`](crate::Signal) it allocates
+/// nothing, so a signal handler may call it.
 pub fn say(message: impl Display) {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];

@@ -14,7 +14,7 @@
 //! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`Fflush`]; for files [`str_cli_batch()`] |
 //! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`], [`echo_buf`] |
 //! | 并发服务器, concurrent server: the skeleton, reference counts | [the program below](#a-server-of-your-own), [`Close`] |
-//! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`], [`Setsockopt`] |
+//! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`]; [`Setsockopt`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
 //! | connect函数 | [`Connect`], [`Inet_pton`], [`SERV_PORT`] |
 //! | bind函数 | [`Bind`], [`Getsockname`] |
 //! | listen函数: the two queues | [`Listen`], [`LISTENQ`] |
@@ -24,7 +24,7 @@
 //! | 三次握手, three-way handshake | [`Connect`], [`Listen`], [`Accept`] |
 //! | 四次挥手, half-close | [`Shutdown`], [`SHUT_WR`] |
 //! | TCP状态转换图, the states | [`trace_start`], [`close_and_watch`] |
-//! | TIME_WAIT状态 | [`Setsockopt`], [`SO_REUSEADDR`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
+//! | TIME_WAIT状态 | [`Setsockopt`], [`SO_REUSEADDR`] |
 //! | TCP输出, what write does | [`Writen`], [`set_idle_timeout`] |
 //! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`exit_status`], [`say`] |
 //!

@@ -1,17 +1,18 @@
 //! Calls that a signal interrupts (`EINTR`), or that find nothing yet (`EAGAIN`).
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
 /// Calls again while a signal interrupts the call.
-pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+pub(crate) fn retry<T, E: Into<io::Error>>(
+    mut call: impl FnMut() -> Result<T, E>,
+) -> io::Result<T> {
     loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            done => return Ok(done?),
+        match call().map_err(E::into) {
+            Err(why) if why.kind() == ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }

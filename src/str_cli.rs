@@ -28,7 +28,7 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
     let mut sendline = Vec::with_capacity(MAXLINE);
     let mut recvline = Vec::with_capacity(MAXLINE);
     let mut fp = BufReader::new(Blocking(fp));
-    let mut echo = BufReader::new(sockfd);
+    let mut echo = BufReader::new(sockfd); // the static buffer of the book's readline
     let mut stdout = output(stdout);
 
     while let Some(nsent) = Fgets(&mut sendline, MAXLINE, &mut fp)? {

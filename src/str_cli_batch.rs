@@ -8,7 +8,7 @@ use crate::sockfd::Sockfd;
 use crate::str_echo::echo_buf;
 use crate::trace::trace;
 use crate::wrapsock::{SHUT_WR, Shutdown};
-use crate::wrapstdio::{Fflush, Fputs, output};
+use crate::wrapstdio::Fputs;
 use crate::writen::Writen;
 use anyhow::{Context, Result, bail};
 use nix::unistd::read;
@@ -27,7 +27,8 @@ use std::{sync::mpsc::channel, thread};
 /// # Errors
 /// `str_cli: server terminated prematurely`, when the server's FIN comes before all of `fp`
 /// was sent, or when fewer bytes have come than were sent; `fgets error: standard input: …`,
-/// `readline error: PEER: …`, `pthread_create error: …`, and those of [`Writen`] and [`Fputs`].
+/// `readline error: PEER: …`, `dup error: …` (no descriptor is left), `pthread_create error: …`, and
+/// those of [`Writen`] and [`Fputs`].
 /// What has come by then is on `stdout`.
 pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let fp = fp.as_fd().try_clone_to_owned().context("dup error")?;
@@ -70,7 +71,7 @@ fn send_all(fp: impl AsFd, sockfd: &Sockfd) -> Result<usize> {
 
 /// Puts all that comes on `stdout`, until the server's FIN. Returns how many bytes that were.
 fn receive_all(sockfd: &Sockfd, stdout: impl AsFd) -> Result<usize> {
-    let mut stdout = output(stdout);
+    let mut stdout = Blocking(stdout);
     let buf = echo_buf();
     let mut received = 0;
     loop {
@@ -81,7 +82,6 @@ fn receive_all(sockfd: &Sockfd, stdout: impl AsFd) -> Result<usize> {
             return Ok(received);
         }
         Fputs(&buf[..n], &mut stdout)?;
-        Fflush(&mut stdout)?;
         received += n;
     }
 }

@@ -4,6 +4,7 @@
 //! function, prints a trace line if there is a trace, and adds the book's words to an error.
 
 use crate::error::err_ret;
+use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::tcp_state::acked_so_far;
 use crate::trace::{self, sent, trace};
@@ -11,7 +12,7 @@ use anyhow::{Context, Error, Result, bail};
 use nix::errno::Errno;
 use nix::libc::{EAFNOSUPPORT, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP};
 use nix::net::if_::if_nameindex;
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::{Domain, SockAddr, Type};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown as How, SocketAddr, SocketAddrV6};
 use std::{thread, time::Duration};
@@ -70,8 +71,7 @@ fn scope_id(scope: &str) -> Result<u32> {
 /// `socket error: FAMILY: …`: no descriptor is left (`EMFILE`, `ENFILE`), the kernel has no
 /// such family (`EAFNOSUPPORT`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
-    let chosen = (protocol != 0).then(|| Protocol::from(protocol));
-    let socket = socket2::Socket::new(family, ty, chosen);
+    let socket = socket2::Socket::new(family, ty, Some(protocol.into()));
     let sockfd = socket.map(|socket| Sockfd { socket, peer: None });
     let made = sockfd.as_ref();
     trace!(made.ok(), made, "socket({family:?}, {ty:?}, {protocol})");
@@ -136,7 +136,8 @@ pub fn Setsockopt(sockfd: &Sockfd, option: SocketOption, on: bool) -> Result<()>
 pub enum SocketOption {
     /// [`Bind`] may take a port that is in TIME_WAIT.
     SO_REUSEADDR,
-    /// The kernel finds out that the peer's host is gone, after two hours on Linux.
+    /// When nothing has come for two hours, the kernel asks the peer's host. If no answer comes
+    /// for 11 minutes, the connection ends (Linux's times).
     SO_KEEPALIVE,
     /// The kernel sends each write at once (no Nagle algorithm).
     TCP_NODELAY,
@@ -155,12 +156,7 @@ pub enum SocketOption {
 /// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
 pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
     let before = trace::before(sockfd);
-    let connected = loop {
-        match sockfd.socket.connect(&servaddr.into()) {
-            Err(why) if why.kind() == ErrorKind::Interrupted => {}
-            done => break done,
-        }
-    };
+    let connected = retry(|| sockfd.socket.connect(&servaddr.into()));
     sockfd.peer = connected.is_ok().then_some(servaddr);
     sent(
         before,

@@ -2,12 +2,13 @@
 //!
 //! The book's `lib/writen.c`.
 
+use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::trace;
 use crate::wrapsock::unless_idle;
 use anyhow::{Context, Result};
 use nix::unistd::write;
-use std::io::{self, ErrorKind};
+use std::io;
 
 /// write(2), again and again until every byte of `buf` is in the socket's send buffer
 /// (TCP输出).
@@ -32,11 +33,8 @@ pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
 fn write_all(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {
     let mut left = buf;
     while !left.is_empty() {
-        match unless_idle(sockfd, || write(sockfd, left)) {
-            Ok(nwritten) => left = &left[nwritten..],
-            Err(why) if why.kind() == ErrorKind::Interrupted => {}
-            Err(why) => return Err(why),
-        }
+        let nwritten = retry(|| unless_idle(sockfd, || write(sockfd, left)))?;
+        left = &left[nwritten..];
     }
     Ok(buf.len())
 }

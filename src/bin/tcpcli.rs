@@ -48,7 +48,7 @@ fn tcpcli(args: &Args) -> Result<Infallible> {
 /// Echo client of UNIX Network Programming, chapter 5: sends each line of standard input
 /// to the server and prints what comes back.
 #[derive(Parser)]
-#[command(name = env!("CARGO_BIN_NAME"), version)]
+#[command(name = env!("CARGO_BIN_NAME"), version, allow_negative_numbers = true)]
 struct Args {
     /// The server's address, IPv4 or IPv6
     #[arg(value_name = "IPaddress", value_parser = Inet_pton)]

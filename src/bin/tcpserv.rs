@@ -1,13 +1,17 @@
 //! The echo server: a child for each client.
 
-use anyhow::Result;
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use anyhow::{Result, bail};
+use clap::Parser;
 use std::convert::Infallible;
-use std::{env, net::SocketAddr, sync::Once};
+use std::{net::SocketAddr, sync::Once};
 use unp::*;
 
 fn main() {
-    let Err(error) = tcpserv(&options()); // Infallible has no values: it returns only an error
+    let args = Args::parse();
+    if args.trace {
+        trace_start();
+    }
+    let Err(error) = tcpserv(&args); // Infallible has no values: it returns only an error
     err_quit(&error);
 }
 
@@ -21,7 +25,7 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
 
     Bind(&listenfd, servaddr)?;
 
-    Listen(&listenfd, args.backlog.unwrap_or(LISTENQ))?;
+    Listen(&listenfd, args.backlog)?;
 
     Signal(SIGCHLD, sig_chld)?; // no zombies
 
@@ -67,9 +71,9 @@ struct Args {
     #[arg(short, long, value_name = "IPaddress", value_parser = Inet_pton, default_value = "0.0.0.0")]
     bind: SocketAddr,
 
-    /// How many complete connections the kernel queues [default: $LISTENQ, or 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
-    backlog: Option<i32>,
+    /// How many complete connections the kernel queues
+    #[arg(long, value_name = "LISTENQ", env = "LISTENQ", value_parser = listenq, default_value_t = LISTENQ)]
+    backlog: i32,
 
     /// Serve at most N clients at a time; 0 means no limit
     #[arg(long, value_name = "N", default_value_t = 4096)]
@@ -84,30 +88,16 @@ struct Args {
     trace: bool,
 }
 
-/// The options of the command line; the backlog may come from the environment, as in the
-/// book's Listen.
-fn options() -> Args {
-    let mut args = Args::parse();
-    args.backlog = args.backlog.or_else(listenq);
-    if args.trace {
-        trace_start();
-    }
-    args
-}
-
-/// The environment variable LISTENQ.
-fn listenq() -> Option<i32> {
-    let text = env::var_os("LISTENQ").unwrap_or_default();
-    let text = text.to_string_lossy();
+/// The value of --backlog, or of LISTENQ in the environment, as in the book's Listen. An empty one
+/// is as good as none.
+fn listenq(text: &str) -> Result<i32> {
     match text.parse() {
-        Ok(number @ 0..) => Some(number),
-        _ if text.is_empty() => None,
-        _ => {
-            let why = format!("LISTENQ={text}: not a number from 0 to 2147483647");
-            Args::command()
-                .error(ErrorKind::ValueValidation, why)
-                .exit()
-        }
+        Ok(number @ 0..) => Ok(number),
+        _ if text.is_empty() => Ok(LISTENQ),
+        _ => bail!(
+            "not a number from 0 to {} (LISTENQ may be set in the environment)",
+            i32::MAX
+        ),
     }
 }
 
@@ -133,8 +123,7 @@ fn wait_at_limit(args: &Args) -> Result<()> {
 
 /// --idle-timeout, for the child's client.
 fn set_timeout(connfd: &Sockfd, args: &Args) {
-    let set = |seconds| set_idle_timeout(connfd, seconds);
-    if let Some(Err(error)) = args.idle_timeout.map(set) {
-        err_ret(&error);
+    if let Some(seconds) = args.idle_timeout {
+        let _ = set_idle_timeout(connfd, seconds).inspect_err(err_ret);
     }
 }
