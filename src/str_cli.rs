@@ -27,28 +27,32 @@ use std::os::fd::AsFd;
 pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let mut sendline = Vec::with_capacity(MAXLINE);
     let mut recvline = Vec::with_capacity(MAXLINE);
-    let mut fp = BufReader::new(Blocking(fp));
-    let mut echo = BufReader::new(sockfd); // the static buffer of the book's readline
-    let mut stdout = output(stdout);
+    let mut fp = BufReader::new(Blocking(fp)); // the buffer of stdio
+    let mut echo = BufReader::new(sockfd); // the buffer of the book's readline
+    let mut stdout = output(stdout); // the buffer of stdio
 
     while let Some(nsent) = Fgets(&mut sendline, MAXLINE, &mut fp)? {
         Writen(sockfd, &sendline)?;
 
-        let mut maxlen = MAXLINE;
-        let last = nsent < MAXLINE && !sendline.ends_with(b"\n"); // fp ended without a newline
+        // Not in the listing: the last line may have no newline.
+        let last = nsent < MAXLINE && !sendline.ends_with(b"\n");
         if last {
             let _ = Shutdown(sockfd, SHUT_WR); // if the server is gone, Readline reports it
-            maxlen = nsent;
         }
+        let maxlen = if last { nsent } else { MAXLINE };
 
         let nread = Readline(&mut echo, &mut recvline, maxlen);
-        Fputs(&recvline, &mut stdout)?; // also the part of a line before an error
+
+        Fputs(&recvline, &mut stdout)?; // also the part of a line that came before an error
+
+        // The listing has `== 0`; a part of a line is too little, too.
         if nread? < maxlen && !recvline.ends_with(b"\n") {
-            bail!("str_cli: server terminated prematurely"); // 0, or a part of a line
+            bail!("str_cli: server terminated prematurely");
         }
 
+        // Not in the listing: no whole line is in the buffer, so Fgets may sleep.
         if !fp.buffer().contains(&b'\n') {
-            Fflush(&mut stdout)?; // no whole line is buffered: Fgets may sleep
+            Fflush(&mut stdout)?;
         }
         if last {
             break;

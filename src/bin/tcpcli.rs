@@ -28,7 +28,7 @@ fn tcpcli(args: &Args) -> Result<Infallible> {
 
     Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // notices a server's host that is gone
 
-    Connect(&mut sockfd, servaddr)?;
+    Connect(&mut sockfd, servaddr)?; // sockfd keeps servaddr for messages
 
     let result = if args.batch {
         str_cli_batch(stdin(), &sockfd, stdout())
@@ -39,7 +39,7 @@ fn tcpcli(args: &Args) -> Result<Infallible> {
     if args.trace {
         close_and_watch(sockfd); // without a trace the exit closes it
     }
-    result?;
+    result?; // an error: main prints it
     exit(0);
 }
 

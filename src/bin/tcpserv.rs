@@ -29,7 +29,7 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
 
     Signal(SIGCHLD, sig_chld)?; // no zombies
 
-    let buf = echo_buf(); // buf of str_echo: allocated once, before any fork
+    let buf = echo_buf(); // buf of str_echo; before any fork, so that no child has to allocate it
 
     say(format_args!("listening on {}", Getsockname(&listenfd)?));
 
@@ -46,9 +46,9 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
                 if args.trace {
                     close_and_watch(connfd); // without a trace the exit closes it
                 }
-                _exit(exit_status(served)); // exit(0), or exit(1) after an error
+                _exit(exit_status(served)); // exit(0); after an error it prints that: exit(1)
             }
-            Ok(ForkResult::Parent { .. }) => {}
+            Ok(ForkResult::Parent { .. }) => {} // it goes on below
             Err(error) => err_ret(&error.context(format!("no child for {cliaddr}"))),
         }
 

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         w8_the_server_sends_its_fin_again_until_the_last_ack_comes,
         the_trace_shows_last_ack_until_the_last_ack_comes,
         the_trace_shows_closing_when_both_ends_have_closed_first,
+        fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout,
         w9_an_old_duplicate_in_time_wait_is_discarded,
         w10_the_end_in_time_wait_starts_no_new_incarnation,
         w10_linux_takes_a_syn_in_time_wait_that_is_surely_newer,

@@ -7,7 +7,7 @@ use crate::namespace::sysctl;
 use crate::peer::{OTHER_HOST, Peer};
 use crate::wire::{Segment, Wire, outline};
 use nix::sys::signal::Signal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub fn w6_four_segments_end_a_connection_while_the_child_is_stopped() {
     let mut wire = Wire::listen("lo");
@@ -163,6 +163,16 @@ pub fn the_trace_shows_closing_when_both_ends_have_closed_first() {
     let said = client.wait().stderr;
     let closing = said.lines().any(|line| line.contains("CLOSING"));
     assert!(closing, "{said}");
+}
+
+pub fn fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout() {
+    sysctl("tcp_fin_timeout", "1"); // by default 60 seconds
+    let mut server = ended_client();
+    server.send("ACK", 7, 8, b"");
+    wait_state(server.kernel, server.addr, "FIN_WAIT_2");
+    let start = Instant::now();
+    wait_state(server.kernel, server.addr, None); // no FIN has come, and no TIME_WAIT
+    assert!(start.elapsed() > Duration::from_millis(500));
 }
 
 pub fn w9_an_old_duplicate_in_time_wait_is_discarded() {
