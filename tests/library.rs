@@ -12,7 +12,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, is_full, sig_chld};
+use unp::{
+    _exit, AF_INET, Accept, Bind, Connect, Fork, ForkResult, Getsockname, Listen, SIGCHLD,
+    SOCK_STREAM, Signal, Socket, exit_status, is_full, sig_chld,
+};
 
 fn main() {
     let tests = tests![
@@ -20,6 +23,7 @@ fn main() {
         fork_succeeds_at_once_after_the_last_other_thread_was_joined,
         fork_refuses_a_process_with_a_second_thread,
         a_child_begins_without_children,
+        connect_goes_on_with_its_handshake_after_a_signal,
         a_child_gets_the_status_of_a_command_that_it_runs,
     ];
     machine::run_one_by_one(tests);
@@ -70,6 +74,23 @@ fn a_child_begins_without_children() {
     assert_eq!(in_child(|| 7), 7);
     assert!(is_full(1), "no reaper is installed that subtracts it");
     assert_eq!(in_child(|| is_full(1).into()), 0);
+}
+
+fn connect_goes_on_with_its_handshake_after_a_signal() {
+    let listenfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+    Bind(&listenfd, "127.0.0.1:0".parse().unwrap()).unwrap();
+    Listen(&listenfd, 0).unwrap();
+    let servaddr = Getsockname(&listenfd).unwrap();
+    let _first = connect(servaddr); // the queue is full
+    let ForkResult::Parent { child } = Fork().unwrap() else {
+        let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        let connected = Signal(SIGCHLD, sig_chld).and_then(|()| Connect(&mut sockfd, servaddr));
+        _exit(exit_status(connected));
+    };
+    wait_asleep_in(libc::SYS_connect, child, "socket:");
+    signal(child, SIGCHLD);
+    Accept(&listenfd).unwrap(); // room for the child's SYN, which is sent again
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
 }
 
 /// The child inherits the reaper, which must not take the command's status away.
