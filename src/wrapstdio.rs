@@ -68,3 +68,20 @@ impl fmt::Display for StdoutClosed {
         f.write_str("fputs error: standard output: its reader has gone")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_output_without_a_reader_is_an_error_of_its_own() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        drop(reader);
+        let mut stdout = output(writer);
+        Fputs(b"hello\n", &mut stdout).unwrap(); // into the buffer
+        let error = Fflush(&mut stdout).unwrap_err();
+        assert!(error.is::<StdoutClosed>());
+        let said = "fputs error: standard output: its reader has gone";
+        assert_eq!(error.to_string(), said);
+    }
+}
