@@ -142,6 +142,23 @@ fn s10_a_read_interrupted_by_a_signal_is_called_again() {
 }
 
 #[test]
+fn a_write_interrupted_by_a_signal_is_called_again() {
+    let server = Server::start(&[]);
+    let (mut stream, child) = server.client();
+    let sent = fill(&mut stream);
+    // The first may have written a part of its bytes, and returns their number.
+    for _ in 0..3 {
+        wait_writing_socket(child);
+        let writes = io(child, "syscw");
+        signal(child, Signal::SIGCHLD);
+        let interrupted = || (io(child, "syscw") == writes + 1).then_some(());
+        wait_while_alive(child, "the write to return", interrupted);
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut stream).len(), sent);
+}
+
+#[test]
 fn d1_the_four_tuple_identifies_each_connection_at_the_one_local_port() {
     let server = Server::start(&[]);
     let mut clients: Vec<_> = (0..3).map(|_| server.client().0).collect();
