@@ -13,12 +13,12 @@ use std::io::ErrorKind;
 /// The size of [`echo_buf`], in bytes.
 ///
 /// The listing's buffer has MAXLINE. With this one a bulk transfer is more than twice as fast.
-const ECHO_BUF: usize = 256 * 1024;
+const ECHO_BUF: usize = 512 * 1024;
 
 /// The buffer of [`str_echo()`]. It is never freed.
 ///
-/// It starts at a page boundary, where the kernel copies faster. A page of it uses memory only
-/// after something was written to it: in a child, what its client has sent.
+/// It starts at a page boundary, where the kernel copies faster. The kernel gives it memory page
+/// by page, when something is written there: a child uses as much as its client sends at once.
 #[must_use]
 pub fn echo_buf() -> &'static mut [u8] {
     const PAGE: usize = 4096;
@@ -36,15 +36,18 @@ pub fn echo_buf() -> &'static mut [u8] {
 /// `str_echo: read error: PEER: …`: the client reset the connection (`ECONNRESET`), its host
 /// does not answer (`ETIMEDOUT`), `idle for …`; and those of [`Writen`].
 pub fn str_echo(sockfd: &Sockfd, buf: &mut [u8]) -> Result<()> {
-    let words = || format!("str_echo: read error: {}", sockfd.peer_name());
     loop {
+        // read, as in the listing; with --idle-timeout it can also fail as idle
         let n = unless_idle(sockfd, || read(sockfd, buf));
         trace!(sockfd, n, "read({sockfd})");
         match n {
             Ok(0) => return Ok(()),
             Ok(n) => Writen(sockfd, &buf[..n])?,
             Err(why) if why.kind() == ErrorKind::Interrupted => continue, // goto again
-            Err(why) => return Err(why).with_context(words),
+            Err(why) => {
+                let peer = sockfd.peer_name();
+                return Err(why).with_context(|| format!("str_echo: read error: {peer}"));
+            }
         }
     }
 }

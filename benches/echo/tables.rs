@@ -69,7 +69,7 @@ pub fn bulk(part: usize) {
     let says = format!(
         "Of the server: {mebibytes} MiB there, in pieces of 256 KiB, and back at the same time, \
          on one connection. More is better. The buffer of plain C is the listing's, 4 KiB; that \
-         of tcpserv and of the floor is 256 KiB."
+         of tcpserv and of the floor is 512 KiB."
     );
     let servers = SERVERS.iter().chain([&LARGE_BUFFER]);
     table("Bulk", &says, &["GB/s"], servers, |peer| {

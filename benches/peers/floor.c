@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static char buf[256 * 1024];
+static char buf[512 * 1024];
 
 static void str_echo(int sockfd)
 {
