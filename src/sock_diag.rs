@@ -145,6 +145,24 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_finds_the_queue_full_is_in_syn_sent() {
+        let tcp = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let listener = tcp();
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let server = listener.local_addr().unwrap();
+        let (first, second) = (tcp(), tcp());
+        first.connect(&server).unwrap();
+        second.set_nonblocking(true).unwrap();
+        assert!(second.connect(&server).is_err(), "in progress");
+        let client = second.local_addr().unwrap().as_socket().unwrap();
+        let state = find(client, server.as_socket()).unwrap();
+        assert_eq!(state.name(), "SYN_SENT");
+    }
+
+    #[test]
     fn what_the_kernel_does_not_know_is_closed() {
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         bound
