@@ -46,9 +46,9 @@ fn tcpserv(args: &Args) -> Result<Infallible> {
                 if args.trace {
                     close_and_watch(connfd); // without a trace the exit closes it
                 }
-                _exit(exit_status(served)); // exit(0); after an error it prints that: exit(1)
+                _exit(exit_status(served)); // exit(0), or exit(1) after an error, which it prints
             }
-            Ok(ForkResult::Parent { .. }) => {} // it goes on below
+            Ok(ForkResult::Parent { .. }) => {} // the parent goes on below
             Err(error) => err_ret(&error.context(format!("no child for {cliaddr}"))),
         }
 
