@@ -39,8 +39,10 @@ fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
     });
 
     wait_writing_socket(child); // while the client reads nothing
-    let row = connection(server.addr, stream.local_addr().unwrap()).unwrap();
-    assert!(row.tx_queue > 0);
+    let client = stream.local_addr().unwrap();
+    wait_until("bytes in the send buffer", || {
+        connection(server.addr, client).is_some_and(|row| row.tx_queue > 0)
+    });
 
     assert!(rest(&mut stream) == sent);
     feeder.join().unwrap();
