@@ -45,7 +45,7 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
 
         Fputs(&recvline, &mut stdout)?; // also the part of a line that came before an error
 
-        // The listing has `== 0`; a part of a line is too little, too.
+        // The listing has `== 0`. Here a part of a line is an error too.
         if nread? < maxlen && !recvline.ends_with(b"\n") {
             bail!("str_cli: server terminated prematurely");
         }

@@ -109,8 +109,8 @@ pub fn syscall(pid: Pid) -> Option<(i64, u64)> {
     Some((number, u64::from_str_radix(argument, 16).ok()?))
 }
 
-/// Whether nobody may see a process's system call (Yama's ptrace_scope 2 and 3). That the
-/// process sleeps must do then.
+/// Whether nobody may see a process's system call (Yama's ptrace_scope 2 and 3). Then it must be
+/// enough that the process sleeps.
 fn syscall_is_hidden(pid: Pid) -> bool {
     let seen = fs::read(format!("/proc/{pid}/syscall"));
     seen.is_err_and(|why| why.kind() == ErrorKind::PermissionDenied)
