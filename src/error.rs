@@ -3,10 +3,13 @@
 //! The book's `lib/error.c`. There each wrapper prints and exits. Here it returns the error,
 //! which holds the reason, and these functions print it. So err_quit is also the book's err_sys.
 
-use crate::retry::Blocking;
+use crate::retry::{Blocking, retry};
 use anyhow::{Error, Result};
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fmt::{Arguments, Display};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::write;
+use std::fmt::{self, Arguments, Display};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::{env, path::Path, process, sync::OnceLock};
@@ -15,7 +18,7 @@ use std::{env, path::Path, process, sync::OnceLock};
 ///
 /// `tcpserv: bind error: 0.0.0.0:9877: Address already in use (os error 98)`
 pub fn err_ret(error: &Error) {
-    say(format_args!("{error:#}"));
+    err_msg(format_args!("{error:#}"));
 }
 
 /// Prints the error like [`err_ret`], then ends the process with status 1.
@@ -24,36 +27,71 @@ pub fn err_quit(error: &Error) -> ! {
     process::exit(1)
 }
 
-/// The exit status of a child: 0, or 1 for an error, which it prints like [`err_ret`].
+/// The status of C's `exit(0)` after a result: 0, or 1 for an error, which it prints like
+/// [`err_ret`]. [`StdoutClosed`] is no error.
 #[must_use]
-pub fn exit_status(result: Result<()>) -> i32 {
-    i32::from(result.inspect_err(err_ret).is_err())
+pub fn exit_status(result: Result<(), impl Into<Error>>) -> i32 {
+    match result.map_err(Into::into) {
+        Err(error) if !error.is::<StdoutClosed>() => {
+            err_ret(&error);
+            1
+        }
+        _ => 0,
+    }
+}
+
+/// Nobody reads standard output any more, as in `tcpcli … | head -1`: what C learns from
+/// `SIGPIPE`, which Rust programs ignore.
+#[derive(Clone, Copy, Debug)]
+pub struct StdoutClosed;
+
+impl Display for StdoutClosed {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("fputs error: standard output: its reader has gone")
+    }
 }
 
 /// Prints `program: message` on standard error: one line of at most 512 bytes, in one
 /// write, so that the lines of a parent and its children do not mix.
 ///
-/// If standard error is full and nobody reads it, the line is lost: a server must not
-/// stop for a message. It takes no lock, and after [`Signal`](crate::Signal) it allocates
-/// nothing, so a signal handler may call it.
-pub fn say(message: impl Display) {
-    let stderr = io::stderr();
-    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    if poll(&mut fds, PollTimeout::ZERO) != Ok(0) {
-        write_line(format_args!("{}: {message}", program()));
-    }
+/// If nobody reads standard error and it is full, the line is lost: a server must not stop for a
+/// message. It takes no lock, and after [`Signal`](crate::Signal) it allocates nothing, so a
+/// signal handler may call it.
+pub fn err_msg(message: impl Display) {
+    write_line(format_args!("{}: {message}", program()), |line| {
+        // Others may share the descriptor, so it stays as it is. A terminal or a pipe is opened once
+        // more: then a write fails where it would have to wait. (A file would be written from its start.)
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let stderr = open("/proc/self/fd/2", flags, Mode::empty());
+        let kind = stderr
+            .as_ref()
+            .map_or(0, |stderr| fstat(stderr).map_or(0, |stat| stat.st_mode));
+        let kind = SFlag::from_bits_truncate(kind) & SFlag::S_IFMT;
+        match stderr {
+            Ok(stderr) if [SFlag::S_IFCHR, SFlag::S_IFIFO].contains(&kind) => {
+                retry(|| write(&stderr, line))
+            }
+            _ if is_full() => Ok(0),
+            _ => Blocking(io::stderr()).write(line),
+        }
+    });
 }
 
-/// Writes one line of at most 512 bytes to standard error, and waits for its reader if it is
-/// full.
-pub(crate) fn write_line(text: Arguments) {
+/// Whether a write to standard error would wait.
+fn is_full() -> bool {
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    retry(|| poll(&mut fds, PollTimeout::ZERO)).is_ok_and(|ready| ready == 0)
+}
+
+/// Makes a line of at most 512 bytes, and writes it.
+pub(crate) fn write_line(text: Arguments, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
     let mut line = [0; 512];
     let mut room = &mut line[..511];
     let _ = room.write_fmt(text); // it fails when the room ends; what fits is in the line
     let len = 511 - room.len();
     line[len] = b'\n';
-    // There is nowhere to report a failure of standard error.
-    let _ = Blocking(io::stderr()).write(&line[..=len]);
+    let _ = write(&line[..=len]); // there is nowhere to report a failure of standard error
 }
 
 /// The name by which this program was called, without its directory.

@@ -2,17 +2,35 @@
 //! which the echo client and the echo server are made.
 //!
 //! A function with a capital letter is the book's wrapper of the function with that name. The
-//! book's wrapper prints an error and exits. Ours returns it, but for two: [`Close`] prints it,
-//! and [`Accept`] prints most errors and tries again. A message has the call in the book's words,
-//! then its argument, then the reason:
-//! `bind error: 0.0.0.0:9877: Address already in use (os error 98)`.
+//! book's wrapper prints an error and exits (its Accept calls accept again after ECONNABORTED). Ours
+//! returns the error, but for two: [`Close`] prints it, and [`Accept`] prints most errors and calls
+//! accept again. A message has the call in the book's words, then its argument, then the reason:
+//! `bind error: 0.0.0.0:9877: Address already in use (os error 98)`. (Only that of [`Inet_pton`] is the
+//! bare reason: the option parser adds the rest.)
+//!
+//! The kernel's reason is an [`std::io::Error`] inside the error:
+//!
+//! ```
+//! # use unp::*;
+//! # fn main() -> anyhow::Result<()> {
+//! # let bound = Socket(AF_INET, SOCK_STREAM, 0)?;
+//! # Bind(&bound, "127.0.0.1:0".parse()?)?;
+//! # let servaddr = Getsockname(&bound)?; // nobody listens there
+//! # let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+//! let error = Connect(&sockfd, servaddr).unwrap_err();
+//! let why = error.downcast_ref::<std::io::Error>().map(|why| why.kind());
+//! assert_eq!(why, Some(std::io::ErrorKind::ConnectionRefused)); // or TimedOut, …
+//! # Ok(())
+//! # }
+//! ```
+//! One error of [`str_cli()`] is none of a call that failed for good: `error.is::<StdoutClosed>()`.
 //!
 //! # From the documents to the functions
 //!
 //! | in the documents | here |
 //! |---|---|
 //! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`Fflush`]; for files [`str_cli_batch()`] |
-//! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`], [`echo_buf`] |
+//! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
 //! | 并发服务器, concurrent server: the skeleton, reference counts | [the program below](#a-server-of-your-own), [`Close`] |
 //! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`]; [`Setsockopt`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
 //! | connect函数 | [`Connect`], [`Inet_pton`], [`SERV_PORT`] |
@@ -20,13 +38,14 @@
 //! | listen函数: the two queues | [`Listen`], [`LISTENQ`] |
 //! | accept函数 | [`Accept`] |
 //! | close函数 | [`Close`] |
-//! | fork函数 | [`Fork`], [`ForkResult`], [`_exit`]; zombies: [`Signal`], [`sig_chld`]; a limit: [`is_full`], [`wait_for_room`] |
+//! | fork函数 | [`Fork`], [`ForkResult`]; zombies: [`Signal`], [`sig_chld`]; a limit: [`is_full`], [`wait_for_room`] |
+//! | 正常终止步骤, the client's and the child's exit | [`exit`], [`_exit`] |
 //! | 三次握手, three-way handshake | [`Connect`], [`Listen`], [`Accept`] |
 //! | 四次挥手, half-close | [`Shutdown`], [`SHUT_WR`] |
-//! | TCP状态转换图, the states | [`trace_start`], [`close_and_watch`] |
+//! | TCP状态转换图, the states | [`trace_start`] |
 //! | TIME_WAIT状态 | [`Setsockopt`], [`SO_REUSEADDR`] |
 //! | TCP输出, what write does | [`Writen`], [`set_idle_timeout`] |
-//! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`exit_status`], [`say`] |
+//! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`exit_status`], [`StdoutClosed`] |
 //!
 //! # A server of your own
 //!
@@ -35,7 +54,6 @@
 //! of a connected socket can stand where `process_handler` stands.
 //!
 //! ```no_run
-//! use std::convert::Infallible;
 //! use std::io::BufReader;
 //! use unp::*;
 //!
@@ -49,7 +67,7 @@
 //!     Ok(()) // the client's FIN
 //! }
 //!
-//! fn concurrent_server() -> anyhow::Result<Infallible> {
+//! fn concurrent_server() -> anyhow::Result<()> {
 //!     let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
 //!     Setsockopt(&listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
 //!     Bind(&listenfd, "0.0.0.0:9877".parse()?)?;
@@ -58,32 +76,35 @@
 //!     loop {
 //!         let (connfd, cliaddr) = Accept(&listenfd)?;
 //!
-//!         match Fork() {
-//!             Ok(ForkResult::Child) => {
-//!                 Close(listenfd);
-//!                 _exit(exit_status(process_handler(&connfd))); // the exit closes connfd
-//!             }
-//!             Ok(ForkResult::Parent { .. }) => {}
-//!             Err(error) => err_ret(&error.context(format!("no child for {cliaddr}"))),
+//!         let childpid = Fork();
+//!         if let Ok(ForkResult::Child) = childpid {
+//!             Close(listenfd);
+//!             _exit(exit_status(process_handler(&connfd))); // the exit closes connfd
+//!         }
+//!         if let Err(error) = childpid {
+//!             err_ret(&error.context(format!("no child for {cliaddr}")));
 //!         }
 //!         Close(connfd);
 //!     }
 //! }
 //!
 //! fn main() {
-//!     let Err(error) = concurrent_server(); // Infallible has no values: this returns only an error
-//!     err_quit(&error);
+//!     if let Err(error) = concurrent_server() {
+//!         err_quit(&error);
+//!     }
 //! }
 //! ```
 
 // The wrappers keep the book's capitals: a reader finds each by its name.
 #![allow(non_snake_case)]
-#![deny(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
 
+mod buffer;
 mod error;
+mod idle;
 mod readline;
 mod retry;
+mod signal;
 mod sock_diag;
 mod sockfd;
 mod str_cli;
@@ -96,18 +117,21 @@ mod wrapstdio;
 mod wrapunix;
 mod writen;
 
-pub use error::*;
+pub use error::{StdoutClosed, err_msg, err_quit, err_ret, exit_status};
+pub use idle::set_idle_timeout;
 pub use nix::sys::signal::Signal::SIGCHLD;
 pub use nix::unistd::ForkResult;
-pub use readline::*;
-pub use sockfd::*;
-pub use str_cli::*;
-pub use str_cli_batch::*;
-pub use str_echo::*;
+pub use readline::{MAXLINE, Readline};
+pub use signal::{Handler, Signal, is_full, sig_chld, wait_for_room};
+pub use sockfd::Sockfd;
+pub use str_cli::str_cli;
+pub use str_cli_batch::str_cli_batch;
+pub use str_echo::str_echo;
+pub use trace::trace_start;
 pub use wrapsock::*;
-pub use wrapstdio::*;
-pub use wrapunix::*;
-pub use writen::*;
+pub use wrapstdio::{Fflush, Fgets, Fputs};
+pub use wrapunix::{_exit, Close, Fork, exit};
+pub use writen::Writen;
 
 /// The port of the book's echo server.
 pub const SERV_PORT: u16 = 9877;

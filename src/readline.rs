@@ -3,11 +3,10 @@
 //! The book's `lib/readline.c`. There the buffer is a static, shared by all descriptors.
 //! Here it is a `BufReader` around one socket.
 
+use crate::idle::read;
 use crate::sockfd::Sockfd;
 use crate::trace::trace;
-use crate::wrapsock::unless_idle;
 use anyhow::{Context, Result};
-use nix::unistd::read;
 use std::io::{self, BufRead, BufReader, Read};
 
 /// The longest piece of a line, in bytes.
@@ -50,7 +49,7 @@ pub(crate) fn read_line(
 /// read(2). `BufRead` calls it again after a signal.
 impl Read for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        unless_idle(self, || read(*self, buf))
+        read(self, buf)
     }
 }
 

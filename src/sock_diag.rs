@@ -4,45 +4,46 @@
 //! The answer for one connection comes at once, however many there are, so that a state
 //! which lasts for microseconds can be seen. To read /proc/net/tcp takes too long for that.
 
-use crate::sockfd::Sockfd;
+use crate::sockfd::Ends;
 use crate::tcp_state::{TcpState, tcp_state};
 use nix::libc;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
 
-/// The state of the end of a connection whose own address is `local`, or without a `peer` of
-/// the listening socket at `local`. What the kernel does not know (any more) is CLOSED.
-pub(crate) fn find(local: SocketAddr, peer: Option<SocketAddr>) -> io::Result<TcpState> {
-    let mut kernel = Socket::new(
-        Domain::from(libc::AF_NETLINK),
-        Type::DGRAM,
-        Some(Protocol::from(libc::NETLINK_SOCK_DIAG)),
-    )?;
-    kernel.send(&question(local, peer))?;
-    let mut answer = [0; 256];
-    let _ = kernel.read(&mut answer)?; // the answer is one datagram
-    let state = parse(&answer)?;
-    // For a connection that is gone, the kernel offers the listening socket instead.
-    let other = (state == TcpState::LISTEN) != peer.is_none();
-    Ok(if other { TcpState::CLOSED } else { state })
+/// The state of one end of a connection. What the kernel does not know (any more) is CLOSED; so is
+/// all, for a kernel without this table.
+pub(crate) fn find(ends: Ends) -> TcpState {
+    match ask(ends) {
+        // For a connection that is gone, the kernel offers the listening socket instead.
+        Ok(TcpState::LISTEN) => TcpState::CLOSED,
+        state => state.unwrap_or(TcpState::UNKNOWN),
+    }
 }
 
 /// The state of an open socket.
 ///
 /// In TIME_WAIT the kernel detaches the connection from its socket, also if that is open:
 /// the socket says CLOSED, and the table knows better.
-pub(crate) fn state(sockfd: &Sockfd) -> io::Result<TcpState> {
-    let state = tcp_state(sockfd)?;
-    let local = sockfd.socket.local_addr()?.as_socket();
-    match (state, local, sockfd.peer()) {
-        (TcpState::CLOSED, Some(local), Some(peer)) => find(local, Some(peer)),
-        _ => Ok(state),
+pub(crate) fn state(number: RawFd, ends: Option<Ends>) -> TcpState {
+    match (tcp_state(number), ends) {
+        (TcpState::CLOSED, Some(ends)) => find(ends),
+        (state, _) => state,
     }
 }
 
+fn ask(ends: Ends) -> io::Result<TcpState> {
+    let (family, protocol) = (libc::AF_NETLINK.into(), libc::NETLINK_SOCK_DIAG.into());
+    let mut kernel = Socket::new(family, Type::DGRAM, Some(protocol))?;
+    kernel.send(&question(ends))?;
+    let mut answer = [0; 256];
+    let _ = kernel.read(&mut answer)?; // the answer is one datagram
+    parse(&answer)
+}
+
 /// A `struct nlmsghdr` and a `struct inet_diag_req_v2`.
-fn question(local: SocketAddr, peer: Option<SocketAddr>) -> [u8; 72] {
+fn question((local, peer): Ends) -> [u8; 72] {
     // The kernel knows a connection over IPv4 by its IPv4 addresses, on an IPv6 socket too.
     let family = Domain::for_address(SocketAddr::new(local.ip().to_canonical(), 0));
     let octets = |address: SocketAddr| match address.ip().to_canonical() {
@@ -57,11 +58,9 @@ fn question(local: SocketAddr, peer: Option<SocketAddr>) -> [u8; 72] {
     question[17] = libc::IPPROTO_TCP as u8;
     question[20..24].fill(0xFF); // idiag_states: any
     question[24..26].copy_from_slice(&local.port().to_be_bytes());
+    question[26..28].copy_from_slice(&peer.port().to_be_bytes());
     question[28..44].copy_from_slice(&octets(local));
-    if let Some(peer) = peer {
-        question[26..28].copy_from_slice(&peer.port().to_be_bytes());
-        question[44..60].copy_from_slice(&octets(peer));
-    }
+    question[44..60].copy_from_slice(&octets(peer));
     if let SocketAddr::V6(local) = local {
         question[60..64].copy_from_slice(&local.scope_id().to_ne_bytes()); // idiag_if
     }
@@ -90,7 +89,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn the_kernel_is_asked_for_each_end_and_for_the_listener() {
+    fn the_kernel_is_asked_for_each_end() {
         for any in ["127.0.0.1:0", "[::1]:0", "[::]:0", "0.0.0.0:0"] {
             let Ok(listener) = TcpListener::bind(any) else {
                 continue; // this host has no IPv6
@@ -107,20 +106,19 @@ mod tests {
 
             let comes_to = |local, peer, expected: &str| {
                 let start = Instant::now();
-                while find(local, peer).unwrap().name() != expected {
+                while find((local, peer)).name() != expected {
                     assert!(start.elapsed().as_secs() < 10, "{any}: not {expected}");
                 }
             };
-            comes_to(bound, None, "LISTEN");
-            comes_to(server, Some(cliaddr), "ESTABLISHED");
-            comes_to(client, Some(server), "ESTABLISHED");
+            comes_to(server, cliaddr, "ESTABLISHED");
+            comes_to(client, server, "ESTABLISHED");
             stream.shutdown(Shutdown::Write).unwrap();
-            comes_to(client, Some(server), "FIN_WAIT_2");
-            comes_to(server, Some(cliaddr), "CLOSE_WAIT");
+            comes_to(client, server, "FIN_WAIT_2");
+            comes_to(server, cliaddr, "CLOSE_WAIT");
             drop(stream);
             drop(connfd);
-            comes_to(server, Some(cliaddr), "CLOSED");
-            comes_to(client, Some(server), "TIME_WAIT");
+            comes_to(server, cliaddr, "CLOSED");
+            comes_to(client, server, "TIME_WAIT");
         }
     }
 
@@ -140,8 +138,8 @@ mod tests {
         let server = listener.local_addr().unwrap();
         let stream = TcpStream::connect(server).unwrap();
         let client = stream.local_addr().unwrap();
-        assert_eq!(find(server, Some(client)).unwrap().name(), "SYN_RCVD");
-        assert_eq!(find(client, Some(server)).unwrap().name(), "ESTABLISHED");
+        assert_eq!(find((server, client)).name(), "SYN_RCVD");
+        assert_eq!(find((client, server)).name(), "ESTABLISHED");
     }
 
     #[test]
@@ -158,7 +156,7 @@ mod tests {
         second.set_nonblocking(true).unwrap();
         assert!(second.connect(&server).is_err(), "in progress");
         let client = second.local_addr().unwrap().as_socket().unwrap();
-        let state = find(client, server.as_socket()).unwrap();
+        let state = find((client, server.as_socket().unwrap()));
         assert_eq!(state.name(), "SYN_SENT");
     }
 
@@ -169,7 +167,6 @@ mod tests {
             .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
             .unwrap();
         let local = bound.local_addr().unwrap().as_socket().unwrap();
-        assert_eq!(find(local, None).unwrap().name(), "CLOSED");
-        assert_eq!(find(local, Some(local)).unwrap().name(), "CLOSED");
+        assert_eq!(find((local, local)).name(), "CLOSED");
     }
 }

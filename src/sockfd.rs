@@ -1,40 +1,51 @@
 //! Sockfd: a socket descriptor, and the address at the other end.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::{fmt, net::SocketAddr};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::{fmt, sync::OnceLock};
 
 /// The `sockfd`, `listenfd` or `connfd` of the listings: a socket descriptor.
 ///
-/// It owns its descriptor: [`Close`](crate::Close) takes it, and then nothing can use it
-/// any more. It keeps the peer's address that [`Connect`](crate::Connect) or
-/// [`Accept`](crate::Accept) got: after a reset the kernel no longer knows it, and an error
-/// message still needs it.
+/// It owns its descriptor: [`Close`](crate::Close) takes it, and then nothing can use it any
+/// more. A `Sockfd` that goes out of scope is closed too; a trace does not show that.
+///
+/// It keeps the peer's address that [`Connect`](crate::Connect) or [`Accept`](crate::Accept) got:
+/// after a reset the kernel no longer knows it, and an error message still needs it.
 #[derive(Debug)]
 pub struct Sockfd {
     pub(crate) socket: socket2::Socket,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: OnceLock<SocketAddr>,
 }
 
+/// The addresses of both ends of a connection: its own, and the peer's.
+pub(crate) type Ends = (SocketAddr, SocketAddr);
+
 impl Sockfd {
-    /// The address at the other end, if this socket was connected or accepted.
-    #[must_use]
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+    /// The number of the descriptor.
+    pub(crate) fn number(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        let local = self.socket.local_addr().ok()?.as_socket()?;
+        Some((local, *self.peer.get()?))
     }
 
     /// The peer's address for a message.
     pub(crate) fn peer_name(&self) -> String {
-        match self.peer {
-            Some(peer) => peer.to_string(),
-            None => "not connected".to_owned(),
-        }
+        name(&self.peer)
     }
+}
+
+pub(crate) fn name(peer: &OnceLock<SocketAddr>) -> String {
+    let peer = peer.get().map(SocketAddr::to_string);
+    peer.unwrap_or_else(|| "not connected".to_owned())
 }
 
 /// The number of the descriptor.
 impl fmt::Display for Sockfd {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.socket.as_raw_fd().fmt(f)
+        self.number().fmt(f)
     }
 }
 

@@ -3,13 +3,12 @@
 //! The book's `lib/str_cli.c`.
 
 use crate::readline::{MAXLINE, Readline};
-use crate::retry::Blocking;
 use crate::sockfd::Sockfd;
 use crate::wrapsock::{SHUT_WR, Shutdown};
-use crate::wrapstdio::{Fflush, Fgets, Fputs, output};
+use crate::wrapstdio::{Fflush, Fgets, Fputs, input, output};
 use crate::writen::Writen;
 use anyhow::{Result, bail};
-use std::io::BufReader;
+use std::io::{BufReader, Write};
 use std::os::fd::AsFd;
 
 /// Sends each line of `fp`, reads its echo and puts that on `stdout`, one after the other
@@ -18,45 +17,70 @@ use std::os::fd::AsFd;
 /// A line may hold any byte. A line that is longer than MAXLINE is sent in pieces. If the input
 /// ends without a newline, and the last piece is shorter than MAXLINE, a FIN is sent after it
 /// (half-close, 四次挥手): a server that waits for the newline then answers too. The client then
-/// reads as many bytes as it sent.
+/// reads up to a newline, or to the server's FIN.
 ///
 /// # Errors
-/// `str_cli: server terminated prematurely`, when the server's FIN comes before the whole
-/// echo, and those of [`Fgets`], [`Writen`], [`Readline`] and [`Fputs`]. What has come by
-/// then is on `stdout`.
+/// `str_cli: server terminated prematurely`, when the server's FIN comes before the end of the echo,
+/// and those of [`Fgets`], [`Writen`], [`Readline`] and [`Fputs`]. What has come by then is on
+/// `stdout`.
 pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let mut sendline = Vec::with_capacity(MAXLINE);
     let mut recvline = Vec::with_capacity(MAXLINE);
-    let mut fp = BufReader::new(Blocking(fp)); // the buffer of stdio
-    let mut echo = BufReader::new(sockfd); // the buffer of the book's readline
-    let mut stdout = output(stdout); // the buffer of stdio
+    let mut fp = input(fp);
+    let mut stdout = output(stdout);
+    let mut from_server = BufReader::new(sockfd); // the static buffer of the book's readline
 
-    while let Some(nsent) = Fgets(&mut sendline, MAXLINE, &mut fp)? {
+    while Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {
         Writen(sockfd, &sendline)?;
 
-        // Not in the listing: the last line may have no newline.
-        let last = nsent < MAXLINE && !sendline.ends_with(b"\n");
-        if last {
-            let _ = Shutdown(sockfd, SHUT_WR); // if the server is gone, Readline reports it
-        }
-        let maxlen = if last { nsent } else { MAXLINE };
-
-        let nread = Readline(&mut echo, &mut recvline, maxlen);
-
-        Fputs(&recvline, &mut stdout)?; // also the part of a line that came before an error
-
-        // The listing has `== 0`. Here a part of a line is an error too.
-        if nread? < maxlen && !recvline.ends_with(b"\n") {
-            bail!("str_cli: server terminated prematurely");
+        // Not in the listing: the input has ended without a newline.
+        if !is_whole(&sendline) {
+            return end_of_answer(sendline.len(), sockfd, &mut from_server, &mut stdout);
         }
 
-        // Not in the listing: no whole line is in the buffer, so Fgets may sleep.
+        let nread = Readline(&mut from_server, &mut recvline, MAXLINE);
+        if !is_whole(&recvline) {
+            Fputs(&recvline, &mut stdout)?; // the listing has `== 0`; a part of a line is printed, too
+            nread?;
+            bail!(PREMATURELY);
+        }
+
+        Fputs(&recvline, &mut stdout)?;
+
+        // Not in the listing: before Fgets sleeps for more input, all echoes are shown.
         if !fp.buffer().contains(&b'\n') {
             Fflush(&mut stdout)?;
         }
-        if last {
-            break;
-        }
     }
     Ok(())
+}
+
+pub(crate) const PREMATURELY: &str = "str_cli: server terminated prematurely";
+
+/// Whether this is all of a line, or a piece of MAXLINE bytes.
+fn is_whole(line: &[u8]) -> bool {
+    line.ends_with(b"\n") || line.len() == MAXLINE
+}
+
+/// Sends the FIN after a last line of `nsent` bytes, and reads its answer up to a newline, or to the
+/// server's FIN.
+fn end_of_answer(
+    nsent: usize,
+    sockfd: &Sockfd,
+    from_server: &mut BufReader<&Sockfd>,
+    stdout: &mut impl Write,
+) -> Result<()> {
+    let _ = Shutdown(sockfd, SHUT_WR); // if the server is gone, Readline reports it
+    let mut recvline = Vec::with_capacity(MAXLINE);
+    let mut received = 0;
+    loop {
+        let nread = Readline(from_server, &mut recvline, MAXLINE);
+        Fputs(&recvline, stdout)?; // also the part of a line that came before an error
+        received += nread?;
+        match recvline.last() {
+            None if received < nsent => bail!(PREMATURELY),
+            None | Some(b'\n') => return Fflush(stdout),
+            Some(_) => {} // a piece, or a part before the FIN
+        }
+    }
 }

@@ -3,15 +3,17 @@
 //! With stop-and-wait the connection is idle most of the time. The book's answer for input
 //! from a file: send all of it, half-close at its end, and read until the server's FIN.
 
+use crate::buffer::with_buffer;
+use crate::error::err_quit;
+use crate::idle::read;
 use crate::retry::{Blocking, retry};
 use crate::sockfd::Sockfd;
-use crate::str_echo::echo_buf;
+use crate::str_cli::PREMATURELY;
 use crate::trace::trace;
 use crate::wrapsock::{SHUT_WR, Shutdown};
 use crate::wrapstdio::Fputs;
 use crate::writen::Writen;
 use anyhow::{Context, Result, bail};
-use nix::unistd::read;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::{sync::mpsc::channel, thread};
@@ -22,23 +24,29 @@ use std::{sync::mpsc::channel, thread};
 /// A thread sends, with descriptors of its own (dup). If the server ends first, this function
 /// does not wait for the thread, which ends when its read of `fp` or its write returns, or the
 /// process exits. Until then its descriptor keeps the connection open after the caller's Close.
-/// Each call keeps two buffers for the rest of the process's life ([`echo_buf`]).
 ///
 /// # Errors
 /// `str_cli: server terminated prematurely`, when the server's FIN comes before all of `fp`
 /// was sent, or when fewer bytes have come than were sent; `fgets error: standard input: …`,
 /// `readline error: PEER: …`, `dup error: …` (no descriptor is left), `pthread_create error: …`, and
-/// those of [`Writen`] and [`Fputs`].
-/// What has come by then is on `stdout`.
+/// those of [`Writen`] and [`Fputs`]. What has come by then is on `stdout`.
+///
+/// Where the half-close is refused (`shutdown error: PEER: …`), the server's FIN would never come:
+/// the error is printed, and ends the process with status 1.
 pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
-    let fp = fp.as_fd().try_clone_to_owned().context("dup error")?;
-    let socket = sockfd.socket.try_clone().context("dup error")?;
-    let peer = sockfd.peer;
+    let fp = fp.as_fd().try_clone_to_owned();
+    let fp = fp.context("dup error: standard input")?;
+    let socket = sockfd.socket.try_clone();
+    let socket = socket.with_context(|| format!("dup error: {}", sockfd.peer_name()))?;
+    let peer = sockfd.peer.clone();
     let to = Sockfd { socket, peer };
     let (report, sent) = channel();
     let send = move || {
         let _ = report.send(send_all(fp, &to)); // fails if str_cli_batch has returned
-        let _ = Shutdown(&to, SHUT_WR); // also after an error, so that the rest still comes
+        let shut = Shutdown(&to, SHUT_WR); // also after an error, so that the rest still comes
+        if let (Err(error), Ok(_)) = (shut, to.socket.peer_addr()) {
+            err_quit(&error); // the connection lives; without this FIN the server's would never come
+        }
     };
     let sender = thread::Builder::new().spawn(send);
     let sender = sender.context("pthread_create error")?;
@@ -49,39 +57,41 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
     match report {
         Ok(Ok(sent)) if received >= sent => Ok(()),
         Ok(Err(error)) => Err(error),
-        _ => bail!("str_cli: server terminated prematurely"),
+        _ => bail!(PREMATURELY),
     }
 }
 
 /// Sends all of `fp`. Returns how many bytes that were.
 fn send_all(fp: impl AsFd, sockfd: &Sockfd) -> Result<usize> {
-    let buf = echo_buf();
     let mut sent = 0;
-    loop {
-        let n = Blocking(&fp).read(buf);
-        trace!(None, n, "read(stdin)");
-        let n = n.context("fgets error: standard input")?;
-        if n == 0 {
-            return Ok(sent);
+    with_buffer(|buf| {
+        loop {
+            let n = Blocking(&fp).read(buf);
+            trace!(None, n, "read(stdin)");
+            let n = n.context("fgets error: standard input")?;
+            if n == 0 {
+                return Ok(sent);
+            }
+            Writen(sockfd, &buf[..n])?;
+            sent += n;
         }
-        Writen(sockfd, &buf[..n])?;
-        sent += n;
-    }
+    })
 }
 
 /// Puts all that comes on `stdout`, until the server's FIN. Returns how many bytes that were.
 fn receive_all(sockfd: &Sockfd, stdout: impl AsFd) -> Result<usize> {
     let mut stdout = Blocking(stdout);
-    let buf = echo_buf();
     let mut received = 0;
-    loop {
-        let n = retry(|| read(sockfd, buf));
-        trace!(sockfd, n, "read({sockfd})");
-        let n = n.with_context(|| format!("readline error: {}", sockfd.peer_name()))?;
-        if n == 0 {
-            return Ok(received);
+    with_buffer(|buf| {
+        loop {
+            let n = retry(|| read(sockfd, buf));
+            trace!(sockfd, n, "read({sockfd})");
+            let n = n.with_context(|| format!("readline error: {}", sockfd.peer_name()))?;
+            if n == 0 {
+                return Ok(received);
+            }
+            Fputs(&buf[..n], &mut stdout)?;
+            received += n;
         }
-        Fputs(&buf[..n], &mut stdout)?;
-        received += n;
-    }
+    })
 }

@@ -1,17 +1,18 @@
 //! The states of a TCP connection (TCP状态转换图), and what the kernel says of an open
 //! socket (TCP_INFO).
 
-use nix::libc;
-use nix::sys::socket::getsockopt;
-use nix::{getsockopt_impl, sockopt_impl};
+use nix::errno::Errno;
+use nix::libc::{self, c_int, socklen_t};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::RawFd;
 
 /// A state of the documents' diagram, by the number that Linux gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TcpState(pub(crate) u8);
 
 impl TcpState {
+    /// The kernel does not say it, or there is no socket.
+    pub(crate) const UNKNOWN: TcpState = TcpState(0);
     pub(crate) const TIME_WAIT: TcpState = TcpState(6);
     pub(crate) const CLOSED: TcpState = TcpState(7);
     pub(crate) const LISTEN: TcpState = TcpState(10);
@@ -30,41 +31,58 @@ impl TcpState {
             9 => "LAST_ACK",
             10 => "LISTEN",
             11 => "CLOSING",
-            _ => "unknown",
+            _ => "",
         }
     }
 }
 
-/// The beginning of `struct tcp_info`, through tcpi_notsent_bytes.
-type Info = [u8; 148];
-
-sockopt_impl!(
-    /// getsockopt(2) with TCP_INFO.
-    TcpInfo, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, Info
-);
-
 /// The state of an open TCP socket.
-pub(crate) fn tcp_state(sockfd: &impl AsFd) -> io::Result<TcpState> {
-    Ok(TcpState(getsockopt(sockfd, TcpInfo)?[0]))
+pub(crate) fn tcp_state(number: RawFd) -> TcpState {
+    let [tcpi_state] = tcp_info(number).0;
+    TcpState(tcpi_state)
 }
 
 /// How many complete connections wait in a listening socket's queue (listen函数).
-///
-/// For a listening socket Linux puts this number into tcpi_unacked.
-pub(crate) fn complete_connections(listenfd: &impl AsFd) -> io::Result<u32> {
-    Ok(unacked(&getsockopt(listenfd, TcpInfo)?))
+pub(crate) fn complete_connections(listenfd: RawFd) -> Option<u32> {
+    let (info, len) = tcp_info::<28>(listenfd);
+    (len == 28).then(|| number(&info[24..])) // tcpi_unacked: for a listening socket it is this number
 }
 
 /// How many bytes the peer has acknowledged since the connection began, if others that were
-/// written are not acknowledged yet (TCP输出).
-pub(crate) fn acked_so_far(sockfd: &impl AsFd) -> Option<u64> {
-    let info = getsockopt(sockfd, TcpInfo).ok()?;
-    let [.., a, b, c, d] = info; // tcpi_notsent_bytes
-    let all_acked = unacked(&info) == 0 && [a, b, c, d] == [0; 4];
-    let tcpi_bytes_acked = info[120..128].try_into().ok()?;
-    (!all_acked).then(|| u64::from_ne_bytes(tcpi_bytes_acked))
+/// written are not acknowledged yet (TCP输出). Kernels before 4.6 do not know all of that.
+pub(crate) fn acked_so_far(sockfd: RawFd) -> Option<u64> {
+    let (info, _) = tcp_info::<148>(sockfd);
+    let (tcpi_unacked, tcpi_notsent_bytes) = (number(&info[24..]), number(&info[144..]));
+    let tcpi_bytes_acked = u64::from_ne_bytes(info[120..128].try_into().ok()?);
+    (tcpi_unacked > 0 || tcpi_notsent_bytes > 0).then_some(tcpi_bytes_acked)
 }
 
-fn unacked(info: &Info) -> u32 {
-    u32::from_ne_bytes([info[24], info[25], info[26], info[27]])
+/// The first four bytes as a number.
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+/// The first N bytes of `struct tcp_info`, and how many of them this kernel knows; the others are 0.
+fn tcp_info<const N: usize>(number: RawFd) -> ([u8; N], usize) {
+    let mut info = [0; N];
+    let len = getsockopt(number, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info);
+    (info, len.unwrap_or(0))
+}
+
+/// Whether a descriptor is a TCP socket.
+pub(crate) fn is_tcp(number: RawFd) -> io::Result<bool> {
+    let mut protocol = [0; 4];
+    match getsockopt(number, libc::SOL_SOCKET, libc::SO_PROTOCOL, &mut protocol) {
+        Err(Errno::ENOTSOCK | Errno::EBADF) => Ok(false),
+        known => Ok(known.map(|_| c_int::from_ne_bytes(protocol) == libc::IPPROTO_TCP)?),
+    }
+}
+
+fn getsockopt(number: RawFd, level: c_int, name: c_int, value: &mut [u8]) -> nix::Result<usize> {
+    let mut len = value.len() as socklen_t;
+    let pointer = value.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `len` bytes to `value`, and their number to `len`. A
+    // number that is no socket's is an error.
+    Errno::result(unsafe { libc::getsockopt(number, level, name, pointer, &raw mut len) })?;
+    Ok(len as usize)
 }

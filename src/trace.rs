@@ -1,32 +1,54 @@
-//! What `--trace` prints: see [`trace_start`](crate::trace_start).
+//! The trace of `--trace`: see [`trace_start`].
 //!
-//! Without [`start`] an event costs one branch, and no system call.
+//! Without it an event costs one branch, and no system call.
 
 use crate::error::{program, write_line};
-use crate::sock_diag::{find, state};
-use crate::sockfd::Sockfd;
-use crate::tcp_state::{TcpState, complete_connections};
+use crate::retry::Blocking;
+use crate::sock_diag::{self, find};
+use crate::sockfd::{Ends, Sockfd};
+use crate::tcp_state::{TcpState, complete_connections, is_tcp};
+use nix::unistd::close;
+use std::collections::BTreeMap;
 use std::fmt::{Arguments, Display};
-use std::net::SocketAddr;
-use std::sync::{OnceLock, atomic::AtomicI64, atomic::Ordering};
+use std::io::{self, Write};
+use std::os::fd::RawFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use std::{process, thread};
+use std::{fs, process, thread};
 
-/// The function that returns local time minus UTC, in seconds. It is called for each event,
-/// because daylight saving time may begin or end.
-static CLOCK: OnceLock<fn() -> i64> = OnceLock::new();
+static ON: AtomicBool = AtomicBool::new(false);
 
-/// Its last result. A signal handler uses it, because localtime_r is not safe there.
-static UTC_OFFSET: AtomicI64 = AtomicI64::new(0);
+/// The connections, by their descriptors: in TIME_WAIT an open socket does not know its peer any more.
+static CONNECTIONS: Mutex<BTreeMap<RawFd, Ends>> = Mutex::new(BTreeMap::new());
 
-/// Starts the trace. `utc_offset` returns local time minus UTC, in seconds.
-pub(crate) fn start(utc_offset: fn() -> i64) {
+/// Starts the trace, in this process and in the children that it will fork: each call of the
+/// listings, and the TCP state of its socket (TCP状态转换图).
+///
+/// Each event is one line on standard error: the time, the process, the state of the socket, the
+/// call with its result. The time is in seconds since 1970, as `tcpdump -tt` and `strace -ttt` print
+/// it, so the lines of both programs and theirs can be sorted together.
+///
+/// ```text
+/// 1764044103.743382 tcpcli[4711]    CLOSED      connect(3, 127.0.0.1:9877) = 0
+/// 1764044103.743468 tcpcli[4711]    ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877
+/// ```
+///
+/// The state comes from the kernel, and the socket was in it by the line's time. For connect, Writen,
+/// shutdown and close, which send a segment, time and state are from before the call, and so is the
+/// time of fork in the parent; for the other calls, from after. When a call that sends has changed the
+/// state, the new state is a line of its own. So a cause stands before its effect.
+///
+/// A process cannot print what its own exit does. So under a trace [`exit`](crate::exit) and
+/// [`_exit`](crate::_exit) close the sockets of the process themselves, and print each state that
+/// follows, for one second at most.
+pub fn trace_start() {
     program(); // makes the name now: a signal handler must not allocate
-    CLOCK.get_or_init(|| utc_offset);
+    ON.store(true, Ordering::Relaxed);
 }
 
 pub(crate) fn on() -> bool {
-    CLOCK.get().is_some()
+    ON.load(Ordering::Relaxed)
 }
 
 /// `trace!(sockfd, result, "call({sockfd})")`: see [`returned`].
@@ -60,7 +82,7 @@ impl Returned for Option<usize> {
 }
 
 /// The result of a call: `3`, or `-1, Connection refused (os error 111)`.
-pub(crate) fn shown<T: Returned, E: Display>(result: &Result<T, E>) -> String {
+fn shown<T: Returned, E: Display>(result: &Result<T, E>) -> String {
     match result {
         Ok(value) => value.shown(),
         Err(why) => format!("-1, {why}"),
@@ -76,95 +98,154 @@ pub(crate) fn returned<'a, T: Returned, E: Display>(
     if on() {
         let sockfd = sockfd.into();
         // The state before the time: so the socket was in this state by then.
-        let state = sockfd.and_then(|sockfd| state(sockfd).ok());
-        let queue = match sockfd.filter(|_| result.is_ok()).map(complete_connections) {
-            Some(Ok(n)) if state == Some(TcpState::LISTEN) => format!(", {n} in its queue"),
-            _ => String::new(),
-        };
-        event(
-            now(),
-            state,
-            format_args!("{call} = {}{queue}", shown(result)),
-        );
+        let state = sockfd.map_or(TcpState::UNKNOWN, state);
+        let listens = sockfd.filter(|_| state == TcpState::LISTEN && result.is_ok());
+        let queue = listens.and_then(|sockfd| complete_connections(sockfd.number()));
+        let queue = queue.map_or(String::new(), |n| format!(", {n} in its queue"));
+        let result = shown(result);
+        event(now(), state, format_args!("{call} = {result}{queue}"));
     }
 }
 
-/// The time, and the state of a socket.
-pub(crate) type Before = (SystemTime, Option<TcpState>);
-
-/// To be called before a call that sends. `None` without a trace.
-pub(crate) fn before(sockfd: &Sockfd) -> Option<Before> {
-    let state = on().then(|| state(sockfd).ok())?;
-    Some((now(), state))
+/// Makes a call that sends a segment, and prints it with the time and the state before it; then the
+/// state after it, if that is another one.
+pub(crate) fn sends<T: Returned, E: Display>(
+    sockfd: &Sockfd,
+    text: Arguments,
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let was = state(sockfd);
+    let result = timed(was, text, call);
+    if state(sockfd) != was {
+        print_state(sockfd);
+    }
+    result
 }
 
-/// Prints a call that sends and has returned, with the time before it; then the state after it,
-/// if that is another one.
-pub(crate) fn sent<T: Returned, E: Display>(
-    before: Option<Before>,
-    sockfd: &Sockfd,
-    result: &Result<T, E>,
-    call: Arguments,
-) {
-    if let Some((when, was)) = before {
-        event(when, was, format_args!("{call} = {}", shown(result)));
-        if state(sockfd).ok() != was {
-            print_state(sockfd);
-        }
+/// Makes a call, and prints it with the time before it.
+pub(crate) fn timed<T: Returned, E: Display>(
+    state: TcpState,
+    text: Arguments,
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let when = on().then(now);
+    let result = call();
+    if let Some(when) = when {
+        event(when, state, format_args!("{text} = {}", shown(&result)));
+    }
+    result
+}
+
+/// The state of a socket; without a trace the kernel is not asked.
+pub(crate) fn state(sockfd: &Sockfd) -> TcpState {
+    match on() {
+        true => sock_diag::state(sockfd.number(), sockfd.ends()),
+        false => TcpState::UNKNOWN,
     }
 }
 
 /// Prints the state of a connection: `ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877`.
 pub(crate) fn print_state(sockfd: &Sockfd) {
-    if on() {
-        let state = state(sockfd).ok();
-        event(now(), state, ends(sockfd));
+    if !on() {
+        return;
+    }
+    if let Some(ends) = sockfd.ends() {
+        let connections = CONNECTIONS.lock();
+        let _ = connections.map(|mut all| all.insert(sockfd.number(), ends));
+        let state = state(sockfd);
+        event(now(), state, addresses(sockfd.number(), ends));
     }
 }
 
-/// A socket's number, and the addresses at both ends of its connection.
-pub(crate) fn ends(sockfd: &Sockfd) -> String {
-    let local = sockfd.socket.local_addr().map(|local| local.as_socket());
-    match (local, sockfd.peer()) {
-        (Ok(Some(local)), Some(peer)) => format!("{sockfd}: {local} to {peer}"),
-        _ => sockfd.to_string(),
+fn addresses(number: RawFd, (local, peer): Ends) -> String {
+    format!("{number}: {local} to {peer}")
+}
+
+/// The TCP sockets of this process, each with its state, and the ends of its connection.
+fn sockets() -> io::Result<Vec<(RawFd, TcpState, Option<Ends>)>> {
+    let mut sockets = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_string_lossy().parse().unwrap_or(-1);
+        if is_tcp(number)? {
+            let connections = CONNECTIONS.lock();
+            let ends = connections.ok().and_then(|ends| ends.get(&number).copied());
+            sockets.push((number, sock_diag::state(number, ends), ends));
+        }
+    }
+    Ok(sockets)
+}
+
+/// What this process holds: `holds 3 LISTEN, 4 ESTABLISHED`.
+pub(crate) fn holds() -> String {
+    let sockets = match sockets() {
+        Ok(sockets) => sockets,
+        Err(why) => return format!("what it holds is not known: {why}"),
+    };
+    let each = sockets.iter();
+    let each = each.map(|(number, state, _)| format!("{number} {}", state.name()));
+    match each.collect::<Vec<_>>().join(", ").trim_end() {
+        "" => "holds no socket".to_owned(),
+        sockets => format!("holds {sockets}"),
+    }
+}
+
+/// For `exit` and `_exit`: closes the sockets of this process, as its exit would, tells it, and
+/// prints each state that follows.
+pub(crate) fn exits(call: Arguments) {
+    if !on() {
+        return;
+    }
+    let holds = holds();
+    event(now(), TcpState::UNKNOWN, format_args!("{call}, {holds}"));
+    for (number, state, ends) in sockets().unwrap_or_default() {
+        if number <= 2 {
+            continue; // these lines go to descriptor 2
+        }
+        let in_table = ends.map(find);
+        let close = || close(number).map_err(io::Error::from);
+        let _ = timed(state, format_args!("close({number})"), close);
+        match (ends, in_table) {
+            _ if is_last(state) => {}
+            (Some(_), Some(TcpState::UNKNOWN | TcpState::CLOSED)) => {
+                let text =
+                    "which state follows is not known: the kernel's table (sock_diag) has none";
+                event(now(), TcpState::UNKNOWN, text);
+            }
+            (Some(ends), _) => watch(number, ends),
+            (None, _) => {}
+        }
     }
 }
 
 /// Prints each new state of a closed connection, until it is in TIME_WAIT or gone, or for one
 /// second if the peer sends no FIN.
-pub(crate) fn watch(ends: &str, local: SocketAddr, peer: SocketAddr) {
+fn watch(number: RawFd, ends: Ends) {
     let end = Instant::now() + Duration::from_secs(1);
-    let mut told = None;
-    let last = [Some(TcpState::TIME_WAIT), Some(TcpState::CLOSED)];
-    while Instant::now() < end && !last.contains(&told) {
-        let state = find(local, Some(peer)).ok();
+    let mut told = TcpState::UNKNOWN;
+    while Instant::now() < end && !is_last(told) {
+        let state = find(ends);
         if state != told {
-            event(now(), state, ends);
+            event(now(), state, addresses(number, ends));
             told = state;
         }
         thread::sleep(Duration::from_micros(50));
     }
 }
 
-/// The time now. Not for a signal handler, which takes `SystemTime::now()`.
+/// Whether no other state follows, but for CLOSED after TIME_WAIT.
+fn is_last(state: TcpState) -> bool {
+    [TcpState::TIME_WAIT, TcpState::CLOSED].contains(&state)
+}
+
 pub(crate) fn now() -> SystemTime {
-    if let Some(utc_offset) = CLOCK.get() {
-        UTC_OFFSET.store(utc_offset(), Ordering::Relaxed);
-    }
     SystemTime::now()
 }
 
 /// Writes the line of an event. A signal handler may call it.
-pub(crate) fn event(when: SystemTime, state: Option<TcpState>, text: impl Display) {
+pub(crate) fn event(when: SystemTime, state: TcpState, text: impl Display) {
     let since = when.duration_since(SystemTime::UNIX_EPOCH);
-    let when = since.unwrap_or_default();
-    let local = when.as_secs() as i64 + UTC_OFFSET.load(Ordering::Relaxed);
-    let (hours, minutes, seconds) = (local / 3600 % 24, local / 60 % 60, local % 60);
-    let micros = when.subsec_micros();
-    let (program, pid) = (program(), process::id());
-    let state = state.map_or("", TcpState::name);
-    write_line(format_args!(
-        "{hours:02}:{minutes:02}:{seconds:02}.{micros:06} {program}[{pid}]\t{state:11} {text}"
-    ));
+    let (seconds, micros) = since.map_or((0, 0), |time| (time.as_secs(), time.subsec_micros()));
+    let (program, pid, state) = (program(), process::id(), state.name());
+    let line = format_args!("{seconds}.{micros:06} {program}[{pid}]\t{state:11} {text}");
+    write_line(line, |line| Blocking(io::stderr()).write(line));
 }

@@ -6,16 +6,14 @@
 use crate::error::err_ret;
 use crate::retry::retry;
 use crate::sockfd::Sockfd;
-use crate::tcp_state::acked_so_far;
-use crate::trace::{self, sent, trace};
+use crate::trace::{print_state, sends, trace};
 use anyhow::{Context, Error, Result, bail};
 use nix::errno::Errno;
-use nix::libc::{EAFNOSUPPORT, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP};
-use nix::net::if_::if_nameindex;
+use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Type};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown as How, SocketAddr, SocketAddrV6};
-use std::{thread, time::Duration};
+use std::{sync::OnceLock, thread, time::Duration};
 
 pub use SocketOption::*;
 
@@ -53,14 +51,10 @@ pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     }
 }
 
-/// The number of an interface, given by its name or its number.
+/// The number of an interface, given by its name or by its number.
 fn scope_id(scope: &str) -> Result<u32> {
-    let interfaces = if_nameindex().map_err(io::Error::from)?;
-    let this = interfaces.iter().find(|interface| {
-        interface.name().to_bytes() == scope.as_bytes() || interface.index().to_string() == scope
-    });
-    let this = this.with_context(|| format!("this host has no network interface {scope:?}"))?;
-    Ok(this.index())
+    let number = if_nametoindex(scope).ok().or_else(|| scope.parse().ok());
+    number.with_context(|| format!("this host has no network interface {scope:?}"))
 }
 
 /// socket(2): a new socket of the given family, type and protocol (Socket函数).
@@ -72,7 +66,8 @@ fn scope_id(scope: &str) -> Result<u32> {
 /// such family (`EAFNOSUPPORT`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
     let socket = socket2::Socket::new(family, ty, Some(protocol.into()));
-    let sockfd = socket.map(|socket| Sockfd { socket, peer: None });
+    let peer = OnceLock::new();
+    let sockfd = socket.map(|socket| Sockfd { socket, peer });
     let made = sockfd.as_ref();
     trace!(made.ok(), made, "socket({family:?}, {ty:?}, {protocol})");
     sockfd.with_context(|| format!("socket error: {family:?}"))
@@ -97,8 +92,8 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
 /// # Bind(&listenfd, "127.0.0.1:0".parse()?)?;
 /// # Listen(&listenfd, LISTENQ)?;
 /// # let servaddr = Getsockname(&listenfd)?;
-/// # let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-/// # Connect(&mut sockfd, servaddr)?;
+/// # let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Connect(&sockfd, servaddr)?;
 /// # let (connfd, _) = Accept(&listenfd)?;
 /// // … Bind, Listen, Accept …
 /// Close(connfd); // the server closes first
@@ -154,16 +149,11 @@ pub enum SocketOption {
 /// # Errors
 /// `connect error: ADDRESS:PORT: …`: nobody listens there (`ECONNREFUSED`), nobody answers
 /// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
-pub fn Connect(sockfd: &mut Sockfd, servaddr: SocketAddr) -> Result<()> {
-    let before = trace::before(sockfd);
-    let connected = retry(|| sockfd.socket.connect(&servaddr.into()));
-    sockfd.peer = connected.is_ok().then_some(servaddr);
-    sent(
-        before,
-        sockfd,
-        &connected,
-        format_args!("connect({sockfd}, {servaddr})"),
-    );
+pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
+    let call = format_args!("connect({sockfd}, {servaddr})");
+    let connected = sends(sockfd, call, || {
+        retry(|| sockfd.socket.connect(&servaddr.into())).map(|()| _ = sockfd.peer.set(servaddr))
+    });
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
 
@@ -196,10 +186,10 @@ pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
 /// getsockname(2): the local address and port of a socket.
 ///
 /// # Errors
-/// `getsockname error: …`.
+/// `getsockname error: DESCRIPTOR: …`: none of its own is known for IPv4 and IPv6.
 pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
     let name = sockfd.socket.local_addr().and_then(internet);
-    name.context("getsockname error")
+    name.with_context(|| format!("getsockname error: {sockfd}"))
 }
 
 /// A socket's own address for a message.
@@ -213,15 +203,9 @@ fn local_name(sockfd: &Sockfd) -> String {
 /// # Errors
 /// `shutdown error: PEER: …`: it is not connected any more (`ENOTCONN`).
 pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
-    let before = trace::before(sockfd);
-    let shut = sockfd.socket.shutdown(how);
     let name = ["SHUT_RD", "SHUT_WR", "SHUT_RDWR"][how as usize];
-    sent(
-        before,
-        sockfd,
-        &shut,
-        format_args!("shutdown({sockfd}, {name})"),
-    );
+    let call = format_args!("shutdown({sockfd}, {name})");
+    let shut = sends(sockfd, call, || sockfd.socket.shutdown(how));
     shut.with_context(|| format!("shutdown error: {}", sockfd.peer_name()))
 }
 
@@ -229,12 +213,12 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
 /// while there is none (accept函数).
 ///
 /// Returns a new descriptor, close-on-exec, and the client's address. After a signal Accept
-/// calls accept again. It returns an error only if the socket can never accept. After any other
+/// calls accept again. It returns an error only if the socket does not listen. After any other
 /// error, such as no free descriptor, it prints the first one and calls accept again every
 /// 100 ms.
 ///
 /// # Errors
-/// `accept error: ADDRESS:PORT: …`: it is no listening socket (`EINVAL`, `EOPNOTSUPP`).
+/// `accept error: ADDRESS:PORT: …`: it does not listen (`EINVAL`; datagrams: `EOPNOTSUPP`).
 pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
     let mut printed = false;
     loop {
@@ -243,17 +227,14 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
         trace!(listenfd, connfd, "accept({listenfd})");
         let why = match accepted {
             Ok((connfd, cliaddr)) => {
-                trace::print_state(&connfd);
+                print_state(&connfd);
                 return Ok((connfd, cliaddr));
             }
             Err(why) if why.kind() == ErrorKind::Interrupted => continue,
             Err(why) => why,
         };
-        let permanent = why
-            .raw_os_error()
-            .is_some_and(|errno| PERMANENT.contains(&errno));
         let error = Error::new(why).context(format!("accept error: {}", local_name(listenfd)));
-        if permanent {
+        if listenfd.socket.is_listener().is_ok_and(|listens| !listens) {
             return Err(error);
         }
         if !printed {
@@ -264,65 +245,16 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
     }
 }
 
-/// The errors of accept(2) of a socket that can never accept.
-const PERMANENT: [i32; 5] = [EAFNOSUPPORT, EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP];
-
 /// What accept returns: a connected socket, and the address of its client.
 fn with_peer((socket, address): (socket2::Socket, SockAddr)) -> io::Result<(Sockfd, SocketAddr)> {
     let cliaddr = internet(address)?;
-    let peer = Some(cliaddr);
+    let peer = cliaddr.into();
     Ok((Sockfd { socket, peer }, cliaddr))
 }
 
 /// The kernel's socket address as the standard library has it.
 fn internet(address: SockAddr) -> io::Result<SocketAddr> {
     address.as_socket().ok_or(Errno::EAFNOSUPPORT.into())
-}
-
-/// SO_RCVTIMEO and SO_SNDTIMEO: how many seconds [`str_echo`](crate::str_echo()) and
-/// [`Readline`](crate::Readline) wait for bytes from the peer, and [`Writen`](crate::Writen) for
-/// room in the send buffer, before they fail with `idle for …`. 0 switches it off.
-///
-/// A peer that still takes what was sent to it is not idle: they wait again while it has
-/// acknowledged bytes since the last time-out. So the error may come after up to three times as
-/// long. A signal restarts the time-out.
-///
-/// # Errors
-/// `setsockopt error: OPTION: …`.
-pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
-    let timeout = Some(Duration::from_secs(seconds.into()));
-    let receive = connfd.socket.set_read_timeout(timeout);
-    let both = receive.and_then(|()| connfd.socket.set_write_timeout(timeout));
-    trace!(
-        connfd,
-        both, "setsockopt({connfd}, SO_RCVTIMEO and SO_SNDTIMEO, {seconds} s)"
-    );
-    both.context("setsockopt error: SO_RCVTIMEO and SO_SNDTIMEO")
-}
-
-/// Calls read or write, and again after a time-out in which the peer has acknowledged bytes.
-///
-/// If sent bytes are not acknowledged at the end of the last one, it sets SO_LINGER to 0: the
-/// close sends a reset, and the kernel drops the bytes.
-pub(crate) fn unless_idle(
-    sockfd: &Sockfd,
-    mut call: impl FnMut() -> nix::Result<usize>,
-) -> io::Result<usize> {
-    let mut acked_before = None;
-    loop {
-        match call() {
-            Err(Errno::EAGAIN) => {}
-            done => return Ok(done?),
-        }
-        let acked = acked_so_far(sockfd);
-        if acked == acked_before {
-            // If this fails, the kernel only keeps the bytes longer.
-            let _ = sockfd.socket.set_linger(acked.map(|_| Duration::ZERO));
-            let timeout = sockfd.socket.read_timeout()?.unwrap_or_default();
-            return Err(io::Error::other(format!("idle for {timeout:?}")));
-        }
-        acked_before = acked;
-    }
 }
 
 #[cfg(test)]
@@ -334,7 +266,7 @@ mod tests {
         let text = |address: SocketAddr| address.to_string();
         assert_eq!(text(Inet_pton("127.0.0.1").unwrap()), "127.0.0.1:0");
         assert_eq!(text(Inet_pton("::1").unwrap()), "[::1]:0");
-        let interfaces = if_nameindex().unwrap();
+        let interfaces = nix::net::if_::if_nameindex().unwrap();
         let lo = interfaces.iter().next().unwrap();
         for scope in [lo.name().to_str().unwrap(), &lo.index().to_string()] {
             let address = Inet_pton(&format!("fe80::1%{scope}")).unwrap();
@@ -346,7 +278,6 @@ mod tests {
             "127.0.0.1%lo",
             "fe80::1%",
             "fe80::1%nonsense",
-            "fe80::1%999999",
         ] {
             assert!(Inet_pton(wrong).is_err(), "{wrong:?}");
         }

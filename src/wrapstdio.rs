@@ -2,15 +2,20 @@
 //!
 //! The book's `lib/wrapstdio.c`.
 
+use crate::error::StdoutClosed;
 use crate::readline::read_line;
 use crate::retry::Blocking;
 use crate::trace::trace;
 use anyhow::{Context, Result};
-use std::fmt;
-use std::io::{self, BufRead, BufWriter, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
-/// A stream with a buffer, like C's `stdout`. A terminal shows each line at once.
+/// C's `stdin`: a stream with a buffer. Its read(2) sleeps although a shell made it non-blocking.
+pub(crate) fn input(fd: impl AsFd) -> BufReader<impl Read> {
+    BufReader::new(Blocking(fd))
+}
+
+/// C's `stdout`: a stream with a buffer. A terminal shows each line at once.
 pub(crate) fn output(fd: impl AsFd) -> BufWriter<impl Write> {
     const BUFSIZ: usize = 8192;
     let bufsiz = if fd.as_fd().is_terminal() { 0 } else { BUFSIZ };
@@ -56,16 +61,6 @@ fn fputs_error(why: io::Error) -> Result<()> {
     match why.kind() {
         ErrorKind::BrokenPipe => Err(why).context(StdoutClosed),
         _ => Err(why).context("fputs error: standard output"),
-    }
-}
-
-/// Nobody reads standard output any more: `head -1`, once it has its line.
-#[derive(Clone, Copy, Debug)]
-pub struct StdoutClosed;
-
-impl fmt::Display for StdoutClosed {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("fputs error: standard output: its reader has gone")
     }
 }
 

@@ -2,12 +2,11 @@
 //!
 //! The book's `lib/writen.c`.
 
+use crate::idle::write;
 use crate::retry::retry;
 use crate::sockfd::Sockfd;
-use crate::trace;
-use crate::wrapsock::unless_idle;
+use crate::trace::sends;
 use anyhow::{Context, Result};
-use nix::unistd::write;
 use std::io;
 
 /// write(2), again and again until every byte of `buf` is in the socket's send buffer
@@ -17,14 +16,24 @@ use std::io;
 /// bytes are in the send buffer, and the caller can use `buf` again. The peer's TCP may not have
 /// received them yet, and never will if the connection fails.
 ///
+/// ```text
+///  this process           this host's TCP                    the other host's TCP
+///  buf ---- write ------> send buffer ---- segments, each of ---> receive buffer
+///  (is full: sleeps)      |                at most the MSS        |
+///                         | keeps all that has no ACK yet,        |
+///                         | and sends it again                    |
+///                         | drops it <-------- ACK ---------------+---- read ---> its process
+/// ```
+/// The tests o1, o2, w4 and w5 show it.
+///
 /// # Errors
 /// `writen error: PEER: …`: the peer reset the connection (`ECONNRESET`), or takes no more
 /// (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); `idle for …`, where
 /// [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
-    let before = trace::before(sockfd);
-    let written = write_all(sockfd, buf);
-    trace::sent(before, sockfd, &written, format_args!("Writen({sockfd})"));
+    let written = sends(sockfd, format_args!("Writen({sockfd})"), || {
+        write_all(sockfd, buf)
+    });
     written
         .map(drop)
         .with_context(|| format!("writen error: {}", sockfd.peer_name()))
@@ -33,7 +42,7 @@ pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
 fn write_all(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {
     let mut left = buf;
     while !left.is_empty() {
-        let nwritten = retry(|| unless_idle(sockfd, || write(sockfd, left)))?;
+        let nwritten = retry(|| write(sockfd, left))?;
         left = &left[nwritten..];
     }
     Ok(buf.len())

@@ -7,9 +7,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use unp::MAXLINE;
 
 /// Line by line, and with --batch.
 const BOTH: [&[&str]; 2] = [&[], &["--batch"]];
@@ -191,15 +192,43 @@ fn a_last_line_without_a_newline_that_comes_back_shorter_is_reported() {
 }
 
 #[test]
-fn the_echo_of_a_last_line_without_a_newline_ends_without_the_servers_fin() {
+fn the_answer_to_a_last_line_without_a_newline_is_printed_whole() {
+    let long = [&pattern(3 * MAXLINE)[..], b" and no newline"].concat();
+    let long: Vec<u8> = long.into_iter().filter(|byte| *byte != b'\n').collect();
+    for (answer, fin) in [
+        (&b"you said: x\n"[..], false),
+        (b"you said: x", true),
+        (&long, true),
+    ] {
+        let (mut client, mut connfd) = Client::with_own_server(&[]);
+        client.type_in(b"x");
+        client.end_input();
+        assert_eq!(rest(&mut connfd), b"x", "then the client's FIN");
+        connfd.write_all(answer).unwrap();
+        if fin {
+            connfd.shutdown(Shutdown::Write).unwrap(); // else the newline ends it
+        }
+        client.wait().printed(answer); // while connfd is open
+    }
+}
+
+#[test]
+fn a_reset_inside_the_answer_to_a_last_line_loses_no_byte_that_came_before() {
     let (mut client, mut connfd) = Client::with_own_server(&[]);
+    let server = connfd.local_addr().unwrap();
     client.type_in(b"hello");
     client.end_input();
-    assert_eq!(rest(&mut connfd), b"hello", "then the client's FIN");
-    connfd.write_all(b"hello").unwrap();
-
-    client.wait().printed(b"hello"); // while connfd is open
-    drop(connfd);
+    assert_eq!(rest(&mut connfd), b"hello");
+    connfd.write_all(b"hel").unwrap();
+    wait_until("the client to read it", || {
+        connection_of(client.pid()).is_some_and(|row| row.rx_queue == 0)
+    });
+    wait_asleep(client.pid());
+    reset(connfd);
+    let ended = client.wait();
+    assert_eq!(ended.stdout, b"hel");
+    let why = "Connection reset by peer (os error 104)";
+    ended.failed(&format!("tcpcli: readline error: {server}: {why}"));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 mod common;
 
 use common::*;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn call(program: &str, args: &[&str]) -> Ended {
     run(Command::new(program).env_remove("LISTENQ").args(args))
@@ -39,9 +40,12 @@ fn a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
 
 #[test]
 fn a_listenq_in_the_environment_that_is_no_number_is_refused() {
-    let ended = run(Command::new(TCPSERV).env("LISTENQ", "x").args(["-p", "0"]));
-    assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("LISTENQ"), "{}", ended.stderr);
+    for listenq in ["x", "-1", ""] {
+        let mut command = tcpserv("127.0.0.1", 0);
+        let ended = run(command.env("LISTENQ", listenq));
+        assert_eq!(ended.code, Some(2), "{listenq:?}");
+        assert!(ended.stderr.contains("LISTENQ"), "{}", ended.stderr);
+    }
 }
 
 #[test]
@@ -78,9 +82,15 @@ fn a_name_instead_of_an_address_gets_an_example_of_one() {
 }
 
 #[test]
-fn an_empty_listenq_is_as_good_as_none() {
-    let mut command = tcpserv("127.0.0.1", 0);
-    drop(Server::spawn(command.env("LISTENQ", "")));
+fn an_option_that_is_given_twice_counts_the_last_time() {
+    let server = Server::spawn(tcpserv("127.0.0.9", 1).args(["-p", "0", "-b", "127.0.0.1"]));
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let mut client = tcpcli(nowhere);
+    let port = server.addr.port().to_string();
+    let client = client.args(["--port", &port]);
+    Client::spawn(client, Stdio::piped(), Stdio::piped())
+        .feed(b"hello\n")
+        .printed(b"hello\n");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn fork_refuses_a_process_with_a_second_thread() {
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
     let second = std::thread::spawn(move || receiver.recv());
     let error = format!("{:#}", Fork().unwrap_err());
-    assert_eq!(error, "fork error: Resource deadlock avoided (os error 35)");
+    assert!(error.starts_with("fork error: this process has a second thread: "));
     drop(sender);
     let _ = second.join().unwrap();
     assert_eq!(in_child(|| 7), 7);
@@ -83,8 +83,8 @@ fn connect_goes_on_with_its_handshake_after_a_signal() {
     let servaddr = Getsockname(&listenfd).unwrap();
     let _first = connect(servaddr); // the queue is full
     let ForkResult::Parent { child } = Fork().unwrap() else {
-        let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
-        let connected = Signal(SIGCHLD, sig_chld).and_then(|()| Connect(&mut sockfd, servaddr));
+        let sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        let connected = Signal(SIGCHLD, sig_chld).and_then(|()| Connect(&sockfd, servaddr));
         _exit(exit_status(connected));
     };
     wait_asleep_in(libc::SYS_connect, child, "socket:");

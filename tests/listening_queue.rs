@@ -147,9 +147,8 @@ fn s14_accept_takes_the_head_of_the_queue() {
     Listen(&listenfd, 8).unwrap();
     let clients: Vec<_> = (0..5).map(|_| connect(servaddr)).collect();
     for stream in &clients {
-        let (connfd, cliaddr) = Accept(&listenfd).unwrap();
+        let (_, cliaddr) = Accept(&listenfd).unwrap();
         assert_eq!(cliaddr, stream.local_addr().unwrap());
-        assert_eq!(connfd.peer(), Some(cliaddr));
     }
 }
 

@@ -2,10 +2,8 @@
 
 use anyhow::Result;
 use clap::Parser;
-use std::convert::Infallible;
 use std::io::{stdin, stdout};
 use std::net::SocketAddr;
-use std::process::exit;
 use unp::*;
 
 fn main() {
@@ -13,34 +11,29 @@ fn main() {
     if args.trace {
         trace_start();
     }
-    let Err(error) = tcpcli(&args); // Infallible has no values: it returns only an error
-    if error.is::<StdoutClosed>() {
-        exit(0); // nobody reads standard output any more, as in `tcpcli … | head -1`
+    if let Err(error) = tcpcli(&args) {
+        err_quit(&error);
     }
-    err_quit(&error);
 }
 
-fn tcpcli(args: &Args) -> Result<Infallible> {
+/// The listing's main.
+fn tcpcli(args: &Args) -> Result<()> {
     let mut servaddr = args.ip_address; // sin_family, sin_addr; clap has called Inet_pton
     servaddr.set_port(args.port); // sin_port
 
-    let mut sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
+    let sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
 
-    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // notices a server's host that is gone
+    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // not in the listing: notices a host that is gone
 
-    Connect(&mut sockfd, servaddr)?; // sockfd keeps servaddr for messages
+    Connect(&sockfd, servaddr)?;
 
-    let result = if args.batch {
-        str_cli_batch(stdin(), &sockfd, stdout())
+    let done = if args.batch {
+        str_cli_batch(stdin(), &sockfd, stdout()) // not in the listing
     } else {
-        str_cli(stdin(), &sockfd, stdout())
+        str_cli(stdin(), &sockfd, stdout()) // do it all
     };
 
-    if args.trace {
-        close_and_watch(sockfd); // without a trace the exit closes it
-    }
-    result?; // an error: main prints it
-    exit(0);
+    exit(exit_status(done)); // exit(0): the kernel closes all descriptors, and sockfd's FIN is sent
 }
 
 // The rest is not in the listing: the options.
@@ -48,7 +41,8 @@ fn tcpcli(args: &Args) -> Result<Infallible> {
 /// Echo client of UNIX Network Programming, chapter 5: sends each line of standard input
 /// to the server and prints what comes back.
 #[derive(Parser)]
-#[command(name = env!("CARGO_BIN_NAME"), version, allow_negative_numbers = true)]
+#[command(name = env!("CARGO_BIN_NAME"), version)]
+#[command(allow_negative_numbers = true, args_override_self = true)]
 struct Args {
     /// The server's address, IPv4 or IPv6
     #[arg(value_name = "IPaddress", value_parser = Inet_pton)]

@@ -9,6 +9,7 @@ mod process;
 mod server;
 mod stream;
 pub mod terminal;
+pub mod trace;
 
 pub use client::*;
 pub use connections::*;

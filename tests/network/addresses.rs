@@ -1,8 +1,8 @@
 //! Addresses of IPv6: with a scope, and with an IPv4 address inside.
 
+use crate::common::trace::events;
 use crate::common::*;
 use crate::namespace;
-use crate::narration::events;
 use nix::net::if_::if_nametoindex;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -62,8 +62,7 @@ pub fn the_narration_never_calls_a_live_connection_closed() {
         let ended = client.finish();
         server.wait_said("waitpid");
 
-        let told: Vec<_> = ended.stderr.lines().map(str::to_owned).collect();
-        let told = events(&told, 0);
+        let told = events(ended.stderr.lines());
         let connect = told
             .iter()
             .position(|event| event.text.starts_with("connect"));
@@ -74,7 +73,7 @@ pub fn the_narration_never_calls_a_live_connection_closed() {
         assert!(!states.contains(&"CLOSED"), "{bind}: {}", ended.stderr);
 
         let said = server.said();
-        let told = events(&said, 0);
+        let told = events(&said);
         let child = told
             .iter()
             .find(|event| event.text.starts_with("fork() = 0"));

@@ -2,9 +2,9 @@
 //! test is the cable between them, on which each segment takes 10 ms. Before it delivers a
 //! segment it reads the state of both ends from the kernel.
 
+use crate::common::trace::{Event, events};
 use crate::common::*;
 use crate::namespace::{self, Namespace, VETH0_MAC, VETH1_MAC, ip, sysctl};
-use crate::narration::{Event, events};
 use crate::wire::{Segment, Wire};
 use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -63,10 +63,10 @@ fn drawing() -> String {
     let cable = thread::spawn(move || carry(client_host, server_host));
 
     let mut tcpserv = tcpserv("192.0.2.2", 9877);
-    let tcpserv = Server::spawn(tcpserv.arg("--trace").env("TZ", "UTC"));
+    let tcpserv = Server::spawn(tcpserv.arg("--trace"));
     client_network.enter();
     let mut tcpcli = tcpcli(tcpserv.addr);
-    tcpcli.arg("--trace").env("TZ", "UTC");
+    tcpcli.arg("--trace");
     let mut tcpcli = Client::spawn(&mut tcpcli, Stdio::piped(), Stdio::piped());
     let [client, server] = [CLIENT, SERVER].map(|addr| addr.parse().unwrap());
     server_network.enter();
@@ -83,9 +83,13 @@ fn drawing() -> String {
     wait_accepting(tcpserv.pid());
     let segments = cable.join().unwrap();
 
-    let day = segments[0].segment.time.as_secs() / 86_400;
-    let said: Vec<_> = ended.stderr.lines().map(str::to_owned).collect();
-    let mut events = events(&[said, tcpserv.said()].concat(), day);
+    let mut events = events(
+        [
+            ended.stderr.lines().map(str::to_owned).collect(),
+            tcpserv.said(),
+        ]
+        .concat(),
+    );
     // The listings' calls: the options are this server's own, and a line without a call
     // tells a state, which the test reads itself.
     events.retain(|event| event.text.contains('(') && !event.text.starts_with("setsockopt"));

@@ -12,7 +12,6 @@ mod dead_links;
 mod figure;
 mod handshake;
 mod namespace;
-mod narration;
 mod output;
 mod peer;
 mod termination;

@@ -1,0 +1,150 @@
+//! Signals, and the children that are alive.
+//!
+//! The book's `lib/signal.c`, and the handler of its chapter 5.
+
+use crate::error::{err_msg, program};
+use crate::tcp_state::TcpState;
+use crate::trace;
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::libc::{self, c_int, pid_t};
+use nix::sys::signal::SigmaskHow::{SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK};
+use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, sigprocmask};
+use nix::unistd::ForkResult;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
+use std::{io, process::ExitStatus};
+
+/// sigaction(2): installs a signal handler, and unblocks the signal in case the process was
+/// started with it blocked.
+///
+/// Unlike the book's Signal it does not set SA_RESTART: when the signal comes, a call that sleeps
+/// fails with EINTR, for which the listing of str_echo has its `goto again`. Children that only
+/// stop send no SIGCHLD.
+///
+/// # Errors
+/// `sigaction error: SIGNAL: …`: the signal cannot be caught (`EINVAL`).
+pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
+    let handler = SigHandler::Handler(handler.0);
+    let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::empty());
+    program(); // makes the name now: a signal handler must not allocate
+    REAPS.store(true, SeqCst);
+    // SAFETY: sigaction is unsafe because a handler may do only what is async-signal-safe. All
+    // handlers are in this file. `reap` makes system calls that are; it formats into an array on its
+    // stack; the program's name is there already; it takes no lock, and restores errno.
+    unsafe { signal::sigaction(signal, &action) }
+        .and_then(|_| sigprocmask(SIG_UNBLOCK, Some(&signal.into()), None))
+        .map_err(io::Error::from)
+        .with_context(|| format!("sigaction error: {signal}"))
+}
+
+/// A signal handler that is safe to install: C's `Sigfunc *`. Its field is private, so all handlers
+/// are in this file.
+#[derive(Clone, Copy, Debug)]
+pub struct Handler(extern "C" fn(c_int));
+
+/// The handler of `SIGCHLD`: reaps every child that has ended, so that none stays a zombie,
+/// and prints which signal has killed a child that [`Fork`](crate::Fork) made.
+///
+/// Several children that end together may cause only one SIGCHLD, so the handler calls waitpid
+/// in a loop, as later in the book's chapter. A child inherits the handler. There it does nothing,
+/// so that it does not take the status of a command that the child runs. In the parent it may: then
+/// `Command::status()` fails with `ECHILD`.
+#[allow(non_upper_case_globals)]
+pub const sig_chld: Handler = Handler(reap);
+
+/// Whether this process, and not its parent, has installed [`sig_chld`].
+static REAPS: AtomicBool = AtomicBool::new(false);
+
+/// The children that [`Fork`](crate::Fork) made and [`sig_chld`] has not reaped; the first COUNT
+/// entries are in use. A child beyond these is reaped too, but neither counted nor told.
+static CHILDREN: [AtomicI32; 65_536] = [const { AtomicI32::new(0) }; 65_536];
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// The handler was called and did not reap.
+static MISSED: AtomicBool = AtomicBool::new(false);
+
+/// Calls fork, and notes the child. It may end before that, so the handler reaps nothing meanwhile.
+pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<ForkResult> {
+    let reaps = REAPS.swap(false, SeqCst);
+    let forked = fork();
+    match forked {
+        Ok(ForkResult::Child) => {
+            COUNT.store(0, SeqCst);
+            return forked;
+        }
+        Ok(ForkResult::Parent { child }) => {
+            let count = COUNT.load(SeqCst);
+            if let Some(free) = CHILDREN.get(count) {
+                free.store(child.as_raw(), SeqCst);
+                COUNT.store(count + 1, SeqCst);
+            }
+        }
+        Err(_) => {}
+    }
+    REAPS.store(reaps, SeqCst);
+    if reaps && MISSED.swap(false, SeqCst) {
+        reap(libc::SIGCHLD);
+    }
+    forked
+}
+
+/// Takes a child out of CHILDREN. False if Fork did not make it.
+fn forget_child(pid: pid_t) -> bool {
+    let alive = &CHILDREN[..COUNT.load(SeqCst)];
+    let its = alive.iter().find(|child| child.load(SeqCst) == pid);
+    let Some((its, last)) = its.zip(alive.last()) else {
+        return false;
+    };
+    its.store(last.load(SeqCst), SeqCst);
+    COUNT.store(alive.len() - 1, SeqCst);
+    true
+}
+
+extern "C" fn reap(_: c_int) {
+    if !REAPS.load(SeqCst) {
+        return MISSED.store(true, SeqCst);
+    }
+    let errno = Errno::last_raw();
+    let mut status = 0;
+    loop {
+        // SAFETY: waitpid is async-signal-safe, and `status` lives through the call.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        if pid <= 0 {
+            break;
+        }
+        let ended = ExitStatus::from_raw(status);
+        let is_own = forget_child(pid);
+        if is_own && trace::on() {
+            let text = format_args!("waitpid(-1) = {pid}, {ended}");
+            trace::event(trace::now(), TcpState::UNKNOWN, text);
+        }
+        if is_own && ended.signal().is_some() {
+            err_msg(format_args!("child {pid} was killed, {ended}"));
+        }
+    }
+    Errno::set_raw(errno);
+}
+
+/// Whether this process has as many children as it may, or more: those that
+/// [`Fork`](crate::Fork) made and [`sig_chld`], which must be installed, has not reaped.
+#[must_use]
+pub fn is_full(max_children: u32) -> bool {
+    COUNT.load(SeqCst) >= max_children as usize
+}
+
+/// Sleeps while this process [`is_full`]: until [`sig_chld`] reaps a child. The next clients wait
+/// in the kernel's queue of complete connections (listen函数).
+///
+/// Without sig_chld, or with a limit of 0, it sleeps for ever.
+pub fn wait_for_room(max_children: u32) {
+    // SIGCHLD is blocked between the check and the sleep. sigsuspend unblocks it and sleeps in one
+    // step, so no child can end unnoticed in between. Where a sandbox refuses the first call, `before`
+    // is empty, and a signal may come in between.
+    let mut before = SigSet::empty();
+    let _ = sigprocmask(SIG_BLOCK, Some(&SIGCHLD.into()), Some(&mut before));
+    while is_full(max_children) {
+        let _ = before.suspend(); // it returns after a signal
+    }
+    let _ = sigprocmask(SIG_SETMASK, Some(&before), None);
+}
