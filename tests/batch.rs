@@ -162,6 +162,6 @@ fn batch_without_a_thread_is_an_error() {
         &[libc::SYS_clone, libc::SYS_clone3],
         libc::EAGAIN,
     );
-    let why = "Resource temporarily unavailable (os error 11)";
+    let why = words(Errno::EAGAIN);
     run(&mut command).failed(&format!("tcpcli: pthread_create error: {why}"));
 }
