@@ -19,7 +19,7 @@ fn batch(server: SocketAddr) -> Client {
 #[test]
 fn batch_returns_a_million_lines_whole_and_in_order() {
     let server = Server::start(&[]);
-    let input: String = (0..1_000_000).map(|n| format!("line {n}\n")).collect();
+    let input = lines(1_000_000);
     batch(server.addr)
         .feed(input.as_bytes())
         .printed(input.as_bytes());
@@ -29,7 +29,7 @@ fn batch_returns_a_million_lines_whole_and_in_order() {
 fn batch_reads_a_file_and_writes_a_file() {
     let server = Server::start(&[]);
     let (mut from, mut to) = (memory_file(), memory_file());
-    let input: String = (0..200_000).map(|n| format!("line {n}\n")).collect();
+    let input = lines(200_000);
     from.write_all(input.as_bytes()).unwrap();
     from.rewind().unwrap();
 
@@ -162,6 +162,6 @@ fn batch_without_a_thread_is_an_error() {
         &[libc::SYS_clone, libc::SYS_clone3],
         libc::EAGAIN,
     );
-    let why = "Resource temporarily unavailable (os error 11)";
+    let why = words(Errno::EAGAIN);
     run(&mut command).failed(&format!("tcpcli: pthread_create error: {why}"));
 }

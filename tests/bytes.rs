@@ -87,7 +87,7 @@ fn a_line_longer_than_maxline_travels_in_pieces_of_maxline() {
 fn tcpcli_writes_its_echoes_to_a_file_in_large_pieces() {
     let server = Server::start(&[]);
     let mut file = memory_file();
-    let input: String = (0..3000).map(|n| format!("line {n}\n")).collect();
+    let input = lines(3000);
 
     let stdout = file.try_clone().unwrap();
     let mut client = Client::spawn(&mut tcpcli(server.addr), Stdio::piped(), stdout);

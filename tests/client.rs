@@ -227,7 +227,7 @@ fn a_reset_inside_the_answer_to_a_last_line_loses_no_byte_that_came_before() {
     reset(connfd);
     let ended = client.wait();
     assert_eq!(ended.stdout, b"hel");
-    let why = "Connection reset by peer (os error 104)";
+    let why = words(Errno::ECONNRESET);
     ended.failed(&format!("tcpcli: readline error: {server}: {why}"));
 }
 
@@ -244,7 +244,7 @@ fn a_reset_is_reported_as_a_reset() {
         assert_eq!(read_bytes(&mut connfd, 4), b"two\n");
         reset(connfd);
 
-        let why = "Connection reset by peer (os error 104)";
+        let why = words(Errno::ECONNRESET);
         let said = format!("tcpcli: readline error: {server}: {why}");
         client.wait().failed(&said);
     }
@@ -273,8 +273,8 @@ fn a_full_disk_is_reported() {
         let mut client = Client::spawn(command.args(args), Stdio::piped(), full.unwrap());
         client.type_in(b"hello\n");
 
-        let why = "standard output: No space left on device (os error 28)";
-        let said = format!("tcpcli: fputs error: {why}");
+        let why = words(Errno::ENOSPC);
+        let said = format!("tcpcli: fputs error: standard output: {why}");
         client.wait().failed(&said);
     }
 }
@@ -286,16 +286,14 @@ fn an_input_that_cannot_be_read_is_reported() {
         let (_reader, writer) = pipe();
         let directory = fs::File::open("/").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        for (input, why) in [
-            (OwnedFd::from(directory), "Is a directory (os error 21)"),
-            (writer.into(), "Bad file descriptor (os error 9)"),
-            (
-                listener.into(),
-                "Transport endpoint is not connected (os error 107)",
-            ),
+        for (input, errno) in [
+            (OwnedFd::from(directory), Errno::EISDIR),
+            (writer.into(), Errno::EBADF),
+            (listener.into(), Errno::ENOTCONN),
         ] {
             let mut command = tcpcli(server.addr);
             let mut client = Client::spawn(command.args(args), input, Stdio::piped());
+            let why = words(errno);
             let said = format!("tcpcli: fgets error: standard input: {why}");
             client.wait().failed(&said);
         }

@@ -42,7 +42,7 @@ fn a_reset_inside_a_line_ends_one_child_with_a_message_and_status_1() {
 
     assert_eq!(zombie_status(child), 1 << 8, "exit status 1");
     drop(stopped);
-    let why = "Connection reset by peer (os error 104)";
+    let why = words(Errno::ECONNRESET);
     let said = server.wait_said("error");
     let expected = format!("tcpserv: str_echo: read error: {client}: {why}");
     assert_eq!(said, expected);
@@ -61,7 +61,7 @@ fn a_reset_while_the_echo_is_written_ends_one_child_with_a_message() {
     reset(stream);
 
     let said = server.wait_said("error");
-    let why = "Connection reset by peer (os error 104)";
+    let why = words(Errno::ECONNRESET);
     assert_eq!(said, format!("tcpserv: writen error: {client}: {why}"));
     wait_until("the child to be reaped", || gone(child));
     serves_others(&server, &mut []);
@@ -78,7 +78,7 @@ fn a_reset_before_accept_is_reported_by_the_child() {
     wait_state(server.addr, client, None);
     drop(stopped);
     let said = server.wait_said(&client.to_string());
-    let why = "Connection reset by peer (os error 104)";
+    let why = words(Errno::ECONNRESET);
     let expected = format!("tcpserv: str_echo: read error: {client}: {why}");
     assert_eq!(said, expected);
     serves_others(&server, &mut []);
@@ -215,7 +215,7 @@ fn when_fork_is_refused_the_client_is_closed_and_the_others_are_served() {
         let client = refused.local_addr().unwrap();
         assert_eq!(rest(&mut refused), b"");
         let said = server.wait_said(&client.to_string());
-        let why = "Resource temporarily unavailable (os error 11)";
+        let why = words(Errno::EAGAIN);
         assert_eq!(
             said,
             format!("tcpserv: no child for {client}: fork error: {why}")
@@ -272,7 +272,7 @@ fn without_a_free_descriptor_the_server_waits_for_one() {
     let mut last = connect(server.addr);
     assert_eq!(echo(&mut last, b"hello\n"), b"hello\n");
     let mut waiting = [connect(server.addr), connect(server.addr)];
-    let why = "Too many open files (os error 24)";
+    let why = words(Errno::EMFILE);
     let said = server.wait_said("accept");
     assert_eq!(
         said,
@@ -344,7 +344,7 @@ fn when_the_parent_is_killed_its_children_serve_on_and_a_new_server_can_start() 
 fn a_second_server_on_the_same_port_is_refused() {
     let server = Server::start(&[]);
     let ended = run(&mut tcpserv("127.0.0.1", server.addr.port()));
-    let why = "Address already in use (os error 98)";
+    let why = words(Errno::EADDRINUSE);
     ended.failed(&format!("tcpserv: bind error: {}: {why}", server.addr));
     assert!(server.is_alive());
 }
@@ -455,7 +455,7 @@ fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_the
     let mut command = tcpserv("127.0.0.1", 0);
     refuse(&mut command, &[libc::SYS_accept4], libc::EPERM);
     let server = Server::spawn(&mut command);
-    let why = "Operation not permitted (os error 1)";
+    let why = words(Errno::EPERM);
     let said = server.wait_said("accept error");
     assert_eq!(
         said,

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use nix::libc;
 use nix::sys::signal::Signal;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,8 +101,9 @@ fn at_the_limit_each_end_of_a_child_wakes_the_server() {
     noise.join().unwrap();
 }
 
+/// That 0 is no limit, not the default one of 4,096, load.rs shows with 10,000 clients.
 #[test]
-fn max_clients_0_means_no_limit() {
+fn max_clients_0_is_not_a_limit_of_no_clients() {
     let server = Server::start(&["--max-clients", "0"]);
     let clients: Vec<_> = (0..20).map(|_| connect(server.addr)).collect();
     server.wait_children(clients.len());
@@ -130,17 +131,36 @@ fn a_client_that_sends_nothing_is_disconnected_after_the_idle_timeout() {
     wait_until("the child to be reaped", || gone(child));
 }
 
+/// Calls `step` every 100 ms until it returns false. Returns false itself if the machine has held
+/// this test up for a second: then its client was idle, and the result means nothing.
+fn every_100_ms(mut step: impl FnMut() -> io::Result<bool>) -> bool {
+    let mut before = Instant::now();
+    loop {
+        let now = Instant::now();
+        let goes_on = step();
+        if before.elapsed() > Duration::from_secs(1) {
+            return false;
+        }
+        if !goes_on.unwrap() {
+            return true;
+        }
+        before = now;
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn a_client_that_keeps_sending_stays_connected() {
-    let server = Server::start(&["--idle-timeout", "2"]);
-    let mut stream = connect(server.addr);
-    let start = Instant::now();
-    // Three times as long as the idle timeout, a byte now and then.
-    while start.elapsed() < Duration::from_secs(6) {
-        assert_eq!(echo(&mut stream, b"x"), b"x");
-        thread::sleep(Duration::from_millis(300));
-    }
-    assert!(server.said().is_empty());
+    wait_until("six seconds in which this test is not held up", || {
+        let server = Server::start(&["--idle-timeout", "2"]);
+        let mut stream = connect(server.addr);
+        let start = Instant::now();
+        every_100_ms(|| {
+            stream.write_all(b"x")?;
+            stream.read_exact(&mut [0])?;
+            Ok(start.elapsed() < Duration::from_secs(6))
+        })
+    });
 }
 
 #[test]
@@ -189,23 +209,24 @@ fn an_idle_client_that_has_not_read_its_echo_gets_a_reset() {
 
 #[test]
 fn a_client_that_reads_its_echo_slowly_stays_connected() {
-    let server = Server::start(&["--idle-timeout", "1"]);
     // Less than the buffers hold, so the child waits for more; and more, so it waits to write.
     for total in [1_500_000, 12_000_000] {
-        let mut stream = connect(server.addr);
-        let mut sender = stream.try_clone().unwrap();
-        let feeder = thread::spawn(move || sender.write_all(&pattern(total)).unwrap());
-        let start = Instant::now();
-        let (mut taken, mut piece) = (Vec::<u8>::new(), vec![0; total / 50]);
-        while taken.len() < total {
-            let n = stream.read(&mut piece).unwrap();
-            assert!(n > 0, "end of file after {} of {total} bytes", taken.len());
-            taken.extend(&piece[..n]);
-            thread::sleep(Duration::from_millis(100));
-        }
-        assert!(taken == pattern(total));
-        let elapsed = start.elapsed();
-        assert!(elapsed > Duration::from_secs(4), "{elapsed:?} is too short");
-        join("all to be sent", feeder);
+        wait_until("five seconds in which this test is not held up", || {
+            let server = Server::start(&["--idle-timeout", "2"]);
+            let mut stream = connect(server.addr);
+            let mut sender = stream.try_clone().unwrap();
+            let feeder = thread::spawn(move || sender.write_all(&pattern(total)));
+            let (mut taken, mut piece) = (Vec::new(), vec![0; total / 50]);
+            let all = every_100_ms(|| {
+                stream.read_exact(&mut piece)?;
+                taken.extend_from_slice(&piece);
+                Ok(taken.len() < total)
+            });
+            if all {
+                assert!(taken == pattern(total));
+                join("all to be sent", feeder).unwrap();
+            }
+            all
+        });
     }
 }

@@ -156,7 +156,7 @@ fn s14_accept_takes_the_head_of_the_queue() {
 fn s15_a_socket_that_is_bound_but_does_not_listen_refuses_connections() {
     let (listenfd, servaddr) = bound();
     let ended = run(&mut tcpcli(servaddr));
-    let why = "Connection refused (os error 111)";
+    let why = words(Errno::ECONNREFUSED);
     ended.failed(&format!("tcpcli: connect error: {servaddr}: {why}"));
     assert!(ended.stdout.is_empty());
 

@@ -63,7 +63,7 @@ fn holds(server: &Server) -> Holds {
 
 #[test]
 #[ignore = "heavy"]
-fn ten_thousand_clients_are_served_at_the_same_time() {
+fn with_max_clients_0_ten_thousand_are_served_at_the_same_time() {
     const CLIENTS: usize = 10_000;
     set_limit(Pid::this(), nix::libc::RLIMIT_NOFILE, None); // as high as it may be
     let server = server(&[]);

@@ -310,7 +310,7 @@ fn lines_of_parent_and_children_never_mix() {
 fn a_call_that_fails_is_told_with_its_reason() {
     let server = Server::start(&[]);
     let ended = run(tcpserv("127.0.0.1", server.addr.port()).arg("--trace"));
-    let why = "Address already in use (os error 98)";
+    let why = words(Errno::EADDRINUSE);
     let told = events(ended.stderr.lines());
     let bind = told.last().unwrap();
     assert_eq!(bind.state, "CLOSED");
@@ -328,7 +328,7 @@ fn a_call_that_fails_is_told_with_its_reason() {
     let told = events(ended.stderr.lines());
     let connect = told.last().unwrap();
     assert_eq!(connect.state, "CLOSED");
-    let why = "Connection refused (os error 111)";
+    let why = words(Errno::ECONNREFUSED);
     assert!(
         connect.text.ends_with(&format!("{nobody}) = -1, {why}")),
         "{connect:?}"

@@ -118,7 +118,7 @@ fn one_line_is_one_write_and_one_read_on_each_side() {
     let (client_before, child_before) = (before(client.pid()), before(child));
 
     // A pipe holds them all, so the client reads them in a few pieces.
-    let input: String = (0..LINES).map(|n| format!("line {n}\n")).collect();
+    let input = lines(LINES);
     client.type_in(input.as_bytes());
     assert_eq!(client.printed(input.len()), input.as_bytes());
     wait_reading_socket(child);

@@ -3,7 +3,6 @@
 mod common;
 
 use common::*;
-use nix::libc;
 use std::io::Write;
 use std::net::Shutdown;
 
@@ -19,9 +18,7 @@ fn o1_write_returns_when_the_bytes_are_in_the_send_buffer() {
     client.type_in(b"hello\n");
 
     wait_received(server.addr, addr, 6);
-    wait_asleep(client.pid());
-    let (sleeps_in, _) = syscall(client.pid()).unwrap();
-    assert_ne!(sleeps_in, libc::SYS_write, "write has returned");
+    wait_reading_socket(client.pid()); // so write has returned
     assert_eq!(io(child, "rchar"), reads, "the child has read nothing");
     drop(stopped);
     assert_eq!(client.printed(6), b"hello\n");

@@ -17,12 +17,13 @@ pub use process::*;
 pub use server::*;
 pub use stream::*;
 
+pub use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Pid, pipe2};
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{Read, Result};
+use std::io::{Error, Read, Result};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,11 @@ pub const TCPCLI: &str = env!("CARGO_BIN_EXE_tcpcli");
 /// busy loops on two cores with 16 tests at a time, is one second (and the time of an idle
 /// timeout).
 pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How the programs print an error: the C library's words for it, and its number.
+pub fn words(errno: Errno) -> String {
+    Error::from(errno).to_string()
+}
 
 /// Waits for an event: calls `look` until it returns something.
 pub fn wait_for<T>(what: impl Display, mut look: impl FnMut() -> Option<T>) -> T {

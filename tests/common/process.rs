@@ -2,7 +2,7 @@
 
 use super::{wait_for, wait_until, wait_while_alive};
 use nix::errno::Errno;
-use nix::libc;
+use nix::libc::{self, c_long};
 use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
 use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::{Pid, getppid};
@@ -101,7 +101,7 @@ pub fn children(parent: Pid) -> Vec<Pid> {
 }
 
 /// The system call in which a process sleeps, and its first argument.
-pub fn syscall(pid: Pid) -> Option<(i64, u64)> {
+pub fn syscall(pid: Pid) -> Option<(c_long, u64)> {
     let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
     let mut fields = syscall.split_whitespace();
     let number = fields.next()?.parse().ok()?;
@@ -123,9 +123,14 @@ pub fn wait_asleep(pid: Pid) {
 }
 
 /// Waits until a process sleeps in a system call on a descriptor of the given kind.
-pub fn wait_asleep_in(number: i64, pid: Pid, kind: &str) {
+pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
     let in_the_call = || {
         let (running, fd) = syscall(pid)?;
+        // With this one call i386's C library makes all calls that only sockets have.
+        #[cfg(target_arch = "x86")]
+        if running == libc::SYS_socketcall {
+            return Some([libc::SYS_accept4, libc::SYS_connect].contains(&number));
+        }
         let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
         Some(running == number && link.to_str()?.starts_with(kind))
     };
@@ -218,20 +223,25 @@ pub fn cpu_time(pid: Pid) -> Duration {
     Duration::from_nanos(nanos.parse().unwrap())
 }
 
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
 /// Sets a soft limit of a running process, with `None` as high as it may be, and returns
 /// what it was.
-pub fn set_limit(pid: Pid, resource: libc::__rlimit_resource_t, soft: Option<u64>) -> u64 {
-    let mut limit = libc::rlimit {
+pub fn set_limit(pid: Pid, resource: Resource, soft: Option<u64>) -> u64 {
+    let mut limit = libc::rlimit64 {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: both calls are given a `limit` that lives through them.
     unsafe {
-        let got = libc::prlimit(pid.as_raw(), resource, std::ptr::null(), &mut limit);
+        let got = libc::prlimit64(pid.as_raw(), resource, std::ptr::null(), &mut limit);
         Errno::result(got).unwrap();
         let before = limit.rlim_cur;
         limit.rlim_cur = soft.unwrap_or(limit.rlim_max);
-        let set = libc::prlimit(pid.as_raw(), resource, &limit, std::ptr::null_mut());
+        let set = libc::prlimit64(pid.as_raw(), resource, &limit, std::ptr::null_mut());
         Errno::result(set).unwrap();
         before
     }
@@ -239,7 +249,7 @@ pub fn set_limit(pid: Pid, resource: libc::__rlimit_resource_t, soft: Option<u64
 
 /// Lets the kernel answer these system calls of a program with an error, as a sandbox does
 /// (seccomp).
-pub fn refuse(command: &mut Command, calls: &[libc::c_long], errno: i32) {
+pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
     let statement = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
         code: code as u16,
         jt,

@@ -38,6 +38,12 @@ pub fn pattern(n: usize) -> Vec<u8> {
     bytes
 }
 
+/// So many lines, no two alike.
+pub fn lines(n: u64) -> String {
+    let line = |n| format!("line {n}\n");
+    (0..n).map(line).collect()
+}
+
 /// Sends the bytes and reads as many back.
 pub fn echo(stream: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
     stream.write_all(bytes).unwrap();

@@ -53,7 +53,7 @@ impl Terminal {
                     Ok(n) if n > 0 => shown.lock().unwrap().extend(&piece[..n]),
                     Err(why) if why.kind() == ErrorKind::Interrupted => {}
                     // EIO: no process has the terminal open any more.
-                    _ => return,
+                    _ => break,
                 }
             }
         });

@@ -7,12 +7,10 @@ use crate::peer::{OTHER_HOST, Peer};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-const TIMED_OUT: &str = "Connection timed out (os error 110)";
-const RESET: &str = "Connection reset by peer (os error 104)";
-
 /// Asserts that a tcpcli ended with this error, about the other host.
 #[track_caller]
-fn ended_with(ended: Ended, call: &str, why: &str) {
+fn ended_with(ended: Ended, call: &str, errno: Errno) {
+    let why = words(errno);
     ended.failed(&format!("tcpcli: {call} error: 192.0.2.2:9877: {why}"));
 }
 
@@ -54,7 +52,7 @@ pub fn a_link_cut_for_ever_ends_the_client() {
     client.type_in(b"hello\n");
     server.expect("ACK", 1, 1, b"hello\n");
 
-    ended_with(client.wait(), "readline", TIMED_OUT);
+    ended_with(client.wait(), "readline", Errno::ETIMEDOUT);
 
     server.expect("ACK", 1, 1, b"hello\n"); // sent again
 }
@@ -65,7 +63,7 @@ pub fn a_server_that_does_not_answer_a_syn_ends_the_client() {
     let mut client = client(&[], OTHER_HOST);
     server.expect_syn();
 
-    ended_with(client.wait(), "connect", TIMED_OUT);
+    ended_with(client.wait(), "connect", Errno::ETIMEDOUT);
 
     server.expect("SYN", 0, 0, b""); // sent again
 }
@@ -80,11 +78,9 @@ fn keepalive_ends_the_child(args: &[&str]) {
     client.expect("ACK", 0, 1, b"");
 
     let said = server.wait_said("error");
-    let peer = "192.0.2.2:1500";
-    assert_eq!(
-        said,
-        format!("tcpserv: str_echo: read error: {peer}: {TIMED_OUT}")
-    );
+    let why = words(Errno::ETIMEDOUT);
+    let expected = format!("tcpserv: str_echo: read error: 192.0.2.2:1500: {why}");
+    assert_eq!(said, expected);
     wait_until("the child to end", || gone(child));
 }
 
@@ -105,11 +101,9 @@ pub fn a_client_that_died_with_its_window_closed_is_not_called_idle() {
     client.expect("ACK", 1, 7, b"");
 
     let said = server.wait_said("error");
-    let peer = "192.0.2.2:1500";
-    assert_eq!(
-        said,
-        format!("tcpserv: str_echo: read error: {peer}: {TIMED_OUT}")
-    );
+    let why = words(Errno::ETIMEDOUT);
+    let expected = format!("tcpserv: str_echo: read error: 192.0.2.2:1500: {why}");
+    assert_eq!(said, expected);
 }
 
 pub fn an_interface_that_goes_down_with_an_echo_pending_is_not_called_idle() {
@@ -167,7 +161,7 @@ pub fn a_server_host_that_has_rebooted_resets_the_client() {
     server.expect("ACK", 1, 1, b"hello\n");
     server.send("RST", 1, 0, b"");
 
-    ended_with(client.wait(), "readline", RESET);
+    ended_with(client.wait(), "readline", Errno::ECONNRESET);
 }
 
 pub fn a_server_host_that_has_rebooted_resets_the_client_with_batch() {
@@ -184,7 +178,7 @@ pub fn a_server_host_that_has_rebooted_resets_the_client_with_batch() {
 
     let ended = client.wait();
     assert_eq!(ended.stdout, b"one\n");
-    ended_with(ended, "readline", RESET);
+    ended_with(ended, "readline", Errno::ECONNRESET);
 }
 
 /// A tcpcli whose line is acknowledged, and then the other host says nothing any more.
@@ -203,7 +197,7 @@ pub fn keepalive_finds_that_the_servers_host_has_vanished() {
     let mut client = waits_for_an_echo(&[], &mut server);
     server.expect("ACK", 6, 1, b"");
 
-    ended_with(client.wait(), "readline", TIMED_OUT);
+    ended_with(client.wait(), "readline", Errno::ETIMEDOUT);
 }
 
 pub fn keepalive_finds_that_the_servers_host_has_forgotten_the_connection() {
@@ -212,7 +206,7 @@ pub fn keepalive_finds_that_the_servers_host_has_forgotten_the_connection() {
     server.expect("ACK", 6, 1, b"");
     server.send("RST", 1, 0, b"");
 
-    ended_with(client.wait(), "readline", RESET);
+    ended_with(client.wait(), "readline", Errno::ECONNRESET);
 }
 
 pub fn keepalive_finds_it_while_batch_waits_for_the_rest() {
@@ -224,15 +218,15 @@ pub fn keepalive_finds_it_while_batch_waits_for_the_rest() {
     server.expect("ACK", 7, 1, b"");
     server.send("RST", 1, 0, b"");
 
-    ended_with(client.wait(), "readline", RESET);
+    ended_with(client.wait(), "readline", Errno::ECONNRESET);
 }
 
 pub fn each_kind_of_route_that_leads_nowhere_has_an_error_of_its_own() {
-    for (route, why) in [
-        ("", "Network is unreachable (os error 101)"),
-        ("unreachable", "No route to host (os error 113)"),
-        ("prohibit", "Permission denied (os error 13)"),
-        ("blackhole", "Invalid argument (os error 22)"),
+    for (route, errno) in [
+        ("", Errno::ENETUNREACH),
+        ("unreachable", Errno::EHOSTUNREACH),
+        ("prohibit", Errno::EACCES),
+        ("blackhole", Errno::EINVAL),
     ] {
         let host = Ipv4Addr::new(203, 0, 113, 1);
         if !route.is_empty() {
@@ -240,6 +234,7 @@ pub fn each_kind_of_route_that_leads_nowhere_has_an_error_of_its_own() {
         }
         let mut client = client(&[], host);
         let ended = client.wait();
+        let why = words(errno);
         ended.failed(&format!("tcpcli: connect error: {host}:9877: {why}"));
     }
 }

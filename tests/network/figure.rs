@@ -133,7 +133,8 @@ fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {
     let end = format!("{:6} {:59} CLOSED", "", "TIME_WAIT");
     let rows = rows.iter().map(|(_, row)| row.trim_end());
     let lines = iter::once(head.as_str()).chain(rows).chain([end.as_str()]);
-    lines.map(|line| format!("{line}\n")).collect()
+    let line = |line| format!("{line}\n");
+    lines.map(line).collect()
 }
 
 fn arrow(segment: &Segment) -> String {

@@ -195,7 +195,7 @@ pub fn w10_the_end_in_time_wait_starts_no_new_incarnation() {
 
     let ended = run(&mut tcpcli(server.addr));
 
-    let why = "Cannot assign requested address (os error 99)";
+    let why = words(Errno::EADDRNOTAVAIL);
     ended.failed(&format!("tcpcli: connect error: 192.0.2.2:9877: {why}"));
     assert_eq!(server.rest(), [], "no SYN");
 }
