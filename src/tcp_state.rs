@@ -86,3 +86,20 @@ fn getsockopt(number: RawFd, level: c_int, name: c_int, value: &mut [u8]) -> nix
     Errno::result(unsafe { libc::getsockopt(number, level, name, pointer, &raw mut len) })?;
     Ok(len as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_kernel_may_know_less_than_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (info, len) = tcp_info::<10_000>(listener.as_raw_fd());
+        assert_eq!(TcpState(info[0]).name(), "LISTEN");
+        assert!((1..10_000).contains(&len), "{len}");
+        let (info, len) = tcp_info::<148>(-1);
+        assert_eq!((TcpState(info[0]), len), (TcpState::UNKNOWN, 0));
+    }
+}

@@ -5,13 +5,17 @@ mod common;
 use common::terminal::Terminal;
 use common::*;
 use nix::libc;
+use nix::pty::openpty;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{Pid, Uid};
-use std::fs::File;
+use socket2::SockRef;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -471,27 +475,138 @@ fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_the
 
 #[test]
 fn a_full_standard_error_that_nobody_reads_stops_no_client() {
-    // The test reads its standard error, a pipe, only when it waits for its end.
-    let server = Client::spawn(&mut tcpserv("127.0.0.1", 0), Stdio::null(), Stdio::null());
-    let addr = listening_address(server.pid());
-    let mut stderr = File::options();
-    stderr.write(true).custom_flags(libc::O_NONBLOCK);
-    let mut stderr = stderr.open(format!("/proc/{}/fd/2", server.pid())).unwrap();
-    while stderr.write(&[b'x'; 512]).is_ok() {}
+    let (pipe_reader, pipe_writer) = pipe();
+    let (socket, other_end) = UnixStream::pair().unwrap();
+    let pty = openpty(None, None).unwrap();
+    for stderr in [pipe_writer.into(), OwnedFd::from(socket), pty.slave] {
+        let mut command = tcpserv("127.0.0.1", 0);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(stderr.try_clone().unwrap());
+        let server = Running(spawn(&mut command));
+        drop(command);
+        let pid = Pid::from_raw(server.0.id() as i32);
+        let addr = listening_address(pid);
+        fill_up(stderr, pid);
+        if fs::metadata(format!("/proc/{pid}/fd/2"))
+            .is_ok_and(|stderr| stderr.file_type().is_char_device())
+        {
+            // Room for one message, and a part of the next: poll calls that writable.
+            assert_eq!(nix::unistd::read(&pty.master, &mut [0; 150]), Ok(150));
+        }
 
-    for _ in 0..3 {
-        let mut other = connect(addr);
-        assert_eq!(echo(&mut other, b"hello\n"), b"hello\n");
-        // The parent has a message about its end.
-        let child = children(server.pid()).pop().unwrap();
-        signal(child, Signal::SIGKILL);
-        assert_eq!(rest(&mut other), b"");
-        wait_until("the child to be reaped", || gone(child));
-        // The child has a message about its client.
-        let other = connect(addr);
-        let next_child = || children(server.pid()).pop();
-        let child = wait_for("the next child", next_child);
-        reset(other);
-        wait_until("the child to be reaped", || gone(child));
+        for _ in 0..3 {
+            let mut other = connect(addr);
+            assert_eq!(echo(&mut other, b"hello\n"), b"hello\n");
+            // The parent has a message about its end.
+            let child = children(pid).pop().unwrap();
+            signal(child, Signal::SIGKILL);
+            assert_eq!(rest(&mut other), b"");
+            wait_until("the child to be reaped", || gone(child));
+            // The child has a message about its client.
+            let other = connect(addr);
+            let child = wait_for("the next child", || children(pid).pop());
+            reset(other);
+            wait_until("the child to be reaped", || gone(child));
+        }
     }
+    drop((pipe_reader, other_end)); // open until here, so that a write waits
+}
+
+/// Writes to a server's standard error until it takes no more.
+fn fill_up(stderr: OwnedFd, server: Pid) {
+    let socket = UnixStream::from(stderr);
+    if SockRef::from(&socket).r#type().is_ok() {
+        let flags = MsgFlags::MSG_DONTWAIT;
+        while send(socket.as_raw_fd(), &[b'x'; 512], flags).is_ok() {}
+        while send(socket.as_raw_fd(), b"x", flags).is_ok() {}
+        return;
+    }
+    // The server's own is not to become non-blocking.
+    let mut again = File::options();
+    again
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let mut again = again.open(format!("/proc/{server}/fd/2")).unwrap();
+    while again.write(&[b'x'; 512]).is_ok() {}
+}
+
+/// A process that is killed when this is dropped.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A signal that comes while it asks whether standard error is full must not be taken for a "no".
+#[test]
+fn signals_do_not_make_the_server_wait_for_a_full_standard_error() {
+    let (socket, _other_end) = UnixStream::pair().unwrap(); // it cannot be opened once more
+    let mut command = tcpserv("127.0.0.1", 0);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(OwnedFd::from(socket.try_clone().unwrap()));
+    // So the parent has a message for each client.
+    refuse(&mut command, FORKS, libc::EAGAIN);
+    let server = Running(spawn(&mut command));
+    drop(command);
+    let pid = Pid::from_raw(server.0.id() as i32);
+    let addr = listening_address(pid);
+    fill_up(socket.into(), pid);
+
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let start = Instant::now();
+            while !done.load(Ordering::Relaxed) && start.elapsed() < DEADLINE {
+                signal(pid, Signal::SIGCHLD);
+            }
+        });
+        for _ in 0..3000 {
+            let mut refused = connect(addr);
+            assert!(refused.read(&mut [0]).is_ok_and(|n| n == 0), "the FIN");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn without_memory_a_program_ends_with_one_line() {
+    let server = Server::start(&[]);
+    let mut told = 0;
+    for quarters in 8..48 {
+        let mut command = tcpcli(server.addr);
+        command.arg("--batch");
+        let limit = move || {
+            set_limit(Pid::from_raw(0), libc::RLIMIT_AS, Some(quarters << 18));
+            Ok(())
+        };
+        // SAFETY: between fork and exec it makes two system calls, no more.
+        let client = unsafe { command.pre_exec(limit) };
+        let ended = Client::spawn(client, Stdio::piped(), Stdio::piped()).feed(b"hello\n");
+        match ended.code {
+            Some(0) => assert_eq!(ended.stdout, b"hello\n"),
+            Some(1) => {
+                assert!(ended.stderr.starts_with("tcpcli: "), "{}", ended.stderr);
+                assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+                told += 1;
+            }
+            Some(127) => {} // the loader finds no room for the C library
+            _ => assert_eq!(ended.stderr, "", "the kernel finds no room for the program"),
+        }
+    }
+    assert!(told > 0, "each had enough, or none could start");
+}
+
+#[test]
+fn a_half_close_that_a_sandbox_refuses_is_an_error() {
+    let server = Server::start(&[]);
+    let mut command = tcpcli(server.addr);
+    refuse(command.arg("--batch"), &[libc::SYS_shutdown], libc::EPERM);
+    let client = Client::spawn(&mut command, Stdio::piped(), Stdio::piped());
+    let (why, addr) = (words(Errno::EPERM), server.addr);
+    client
+        .feed(b"")
+        .failed(&format!("tcpcli: shutdown error: {addr}: {why}"));
 }

@@ -9,12 +9,14 @@ use common::*;
 use nix::libc;
 use nix::sys::signal::{SigHandler, Signal as Sig, signal as set_handler};
 use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use std::{io, thread};
 use unp::{
     _exit, AF_INET, Accept, Bind, Connect, Fork, ForkResult, Getsockname, Listen, SIGCHLD,
-    SOCK_STREAM, Signal, Socket, exit_status, is_full, sig_chld,
+    SOCK_STREAM, Signal, Socket, StdoutClosed, exit_status, is_full, sig_chld, str_echo,
 };
 
 fn main() {
@@ -25,6 +27,9 @@ fn main() {
         a_child_begins_without_children,
         connect_goes_on_with_its_handshake_after_a_signal,
         a_child_gets_the_status_of_a_command_that_it_runs,
+        a_child_that_ends_before_fork_returns_is_counted_off,
+        the_exit_status_is_that_of_any_result,
+        threads_that_echo_at_the_same_time_do_not_wait_for_each_other,
     ];
     machine::run_one_by_one(tests);
 }
@@ -121,4 +126,48 @@ fn a_child_gets_the_status_of_a_command_that_it_runs() {
     // SAFETY: SIG_DFL is no function that could do harm.
     unsafe { set_handler(Sig::SIGCHLD, SigHandler::SigDfl) }.unwrap();
     while nix::sys::wait::wait().is_ok() {}
+}
+
+fn a_child_that_ends_before_fork_returns_is_counted_off() {
+    let counted = in_child(|| {
+        Signal(SIGCHLD, sig_chld).unwrap();
+        for _ in 0..2000 {
+            if let ForkResult::Child = Fork().unwrap() {
+                _exit(0);
+            }
+        }
+        let all_ended = || children(Pid::this()).is_empty();
+        wait_until("the end of all children", all_ended);
+        is_full(1).into()
+    });
+    assert_eq!(counted, 0, "a child is counted that is gone");
+}
+
+fn the_exit_status_is_that_of_any_result() {
+    assert_eq!(in_child(|| exit_status(io::Result::Ok(()))), 0);
+    assert_eq!(in_child(|| exit_status(anyhow::Ok(()))), 0);
+    let closed = || exit_status(Err(anyhow::Error::msg("why").context(StdoutClosed)));
+    assert_eq!(in_child(closed), 0);
+}
+
+fn threads_that_echo_at_the_same_time_do_not_wait_for_each_other() {
+    let listenfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+    Bind(&listenfd, "127.0.0.1:0".parse().unwrap()).unwrap();
+    Listen(&listenfd, 8).unwrap();
+    let servaddr = Getsockname(&listenfd).unwrap();
+    let pairs: Vec<_> = (0..4)
+        .map(|_| (connect(servaddr), Accept(&listenfd).unwrap().0))
+        .collect();
+    thread::scope(|scope| {
+        let mut streams = Vec::new();
+        for (stream, connfd) in pairs {
+            scope.spawn(move || str_echo(&connfd).unwrap());
+            streams.push(stream);
+        }
+        for _ in 0..3 {
+            for stream in &mut streams {
+                assert_eq!(echo(stream, b"hello\n"), b"hello\n");
+            }
+        }
+    });
 }

@@ -5,10 +5,16 @@ mod common;
 use common::*;
 use nix::libc;
 use nix::sys::signal::Signal;
+use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+use unp::{
+    AF_INET, Accept, Bind, Close, Getsockname, Listen, SOCK_STREAM, Socket, Sockfd, Writen,
+    set_idle_timeout, str_echo,
+};
 
 /// Waits until as many connections are in the server's queue.
 fn wait_queued(server: &Server, n: u64) {
@@ -55,6 +61,28 @@ fn at_the_limit_a_child_that_was_killed_makes_room_for_the_next_client() {
     wait_queued(&server, 1);
     signal(child, Signal::SIGKILL);
     assert_eq!(echo(&mut second, b"hello\n"), b"hello\n");
+}
+
+#[test]
+fn children_that_fork_did_not_make_are_reaped_but_neither_counted_nor_told() {
+    let mut command = Command::new("sh");
+    command.env_remove("LISTENQ");
+    let script = r#"sleep 1000 & sleep 1000 & sleep 1000 & exec "$0" "$@""#;
+    let server = ["-c", script, TCPSERV, "-b", "127.0.0.1", "-p", "0"];
+    let server = Server::spawn(command.args(server).args(["--max-clients", "1"]));
+    server.wait_children(3);
+    for child in server.children() {
+        signal(child, Signal::SIGKILL);
+    }
+    server.wait_children(0);
+    assert_eq!(server.said(), [""; 0]);
+
+    let (first, _) = server.client();
+    let _others: Vec<_> = (0..3).map(|_| connect(server.addr)).collect();
+    wait_queued(&server, 3);
+    assert_eq!(server.children().len(), 1);
+    drop(first);
+    wait_queued(&server, 2);
 }
 
 #[test]
@@ -229,4 +257,54 @@ fn a_client_that_reads_its_echo_slowly_stays_connected() {
             all
         });
     }
+}
+
+/// A connected pair: the library's end, and the test's.
+fn pair() -> (Sockfd, TcpStream) {
+    let listenfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+    Bind(&listenfd, "127.0.0.1:0".parse().unwrap()).unwrap();
+    Listen(&listenfd, 1).unwrap();
+    let stream = connect(Getsockname(&listenfd).unwrap());
+    (Accept(&listenfd).unwrap().0, stream)
+}
+
+/// As another library may do with a handler's socket.
+fn make_non_blocking(connfd: &Sockfd) {
+    SockRef::from(&connfd).set_nonblocking(true).unwrap();
+}
+
+#[test]
+fn a_non_blocking_socket_waits_and_no_byte_is_lost() {
+    let (connfd, mut stream) = pair();
+    make_non_blocking(&connfd);
+    let bytes = pattern(20_000_000);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            Writen(&connfd, &bytes).unwrap();
+            str_echo(&connfd).unwrap(); // it waits for bytes
+            Close(connfd);
+        });
+        wait_until("a full send buffer", || silent(&stream).eq(&false));
+        assert!(read_bytes(&mut stream, bytes.len()) == bytes);
+        assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(&mut stream), b"");
+    });
+}
+
+#[test]
+fn a_non_blocking_socket_is_idle_only_after_its_timeout() {
+    let (connfd, mut stream) = pair();
+    make_non_blocking(&connfd);
+    set_idle_timeout(&connfd, 1).unwrap();
+    let start = Instant::now();
+    let error = str_echo(&connfd).unwrap_err();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    let why = error.downcast_ref::<io::Error>().unwrap();
+    assert_eq!(
+        (why.kind(), why.to_string().as_str()),
+        (ErrorKind::TimedOut, "idle for 1s")
+    );
+    Close(connfd);
+    assert_eq!(rest(&mut stream), b"");
 }

@@ -5,8 +5,10 @@ mod common;
 
 use common::trace::{Event, events, of};
 use common::*;
+use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 fn assert_told(told: &[(String, String)], expected: &[(&str, String)]) {
@@ -345,4 +347,32 @@ fn the_end_of_the_idle_timeout_is_told() {
     let (state, text) = read.unwrap();
     assert_eq!(state, "ESTABLISHED");
     assert!(text.ends_with(" = -1, idle for 1s"), "{text}");
+}
+
+#[test]
+fn what_a_process_holds_is_not_known_without_a_free_descriptor() {
+    let server = traced_server();
+    wait_accepting(server.pid()); // it has a descriptor for the next connection
+    let has = descriptors(server.pid());
+    let lowest_free = (0..).find(|n| has.iter().all(|(fd, _)| fd != n)).unwrap();
+    set_limit(server.pid(), libc::RLIMIT_NOFILE, Some(lowest_free as u64));
+    let _client = connect(server.addr);
+    let why = words(Errno::EMFILE);
+    server.wait_said(&format!("fork() = 0, what it holds is not known: {why}"));
+}
+
+#[test]
+fn a_sandbox_that_hides_the_kernels_table_is_told() {
+    let server = Server::start(&[]);
+    let mut command = tcpcli(server.addr);
+    refuse(command.arg("--trace"), &[libc::SYS_sendto], libc::EPERM);
+    let ended = Client::spawn(&mut command, Stdio::piped(), Stdio::piped()).feed(b"hello\n");
+    assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"hello\n"[..]));
+    let told = events(ended.stderr.lines());
+    let [.., close, last] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(close.text.starts_with("close("), "{told:?}");
+    assert_eq!(last.state, "");
+    assert!(last.text.contains("not known"), "{told:?}");
 }

@@ -247,6 +247,14 @@ pub fn set_limit(pid: Pid, resource: Resource, soft: Option<u64>) -> u64 {
     }
 }
 
+/// The system calls by which C libraries fork.
+pub const FORKS: &[c_long] = &[
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm"))]
+    libc::SYS_fork,
+];
+
 /// Lets the kernel answer these system calls of a program with an error, as a sandbox does
 /// (seccomp).
 pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
