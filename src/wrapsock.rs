@@ -175,6 +175,16 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 /// `backlog` is how many complete connections the kernel queues until [`Accept`] takes
 /// them. Linux lowers it to `net.core.somaxconn` if it is larger, and queues one more than that.
 ///
+/// ```text
+///              未完成连接队列                     已完成连接队列
+///              incomplete: SYN_RCVD              complete: ESTABLISHED, backlog + 1 at most
+///
+///  SYN  ------> d, c ------- third segment -----> b, a ------ accept ------> connfd of a
+///  <--- SYN ACK  |           (ACK)
+///                +---------- RST, or time-out --> gone
+/// ```
+/// The tests w2, w3, s11, s13 and s14 show it.
+///
 /// # Errors
 /// `listen error: ADDRESS:PORT: …`: another socket listens there (`EADDRINUSE`).
 pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {

@@ -24,6 +24,7 @@ fn main() {
         fork_runs_the_atfork_handlers,
         fork_succeeds_at_once_after_the_last_other_thread_was_joined,
         fork_refuses_a_process_with_a_second_thread,
+        fork_names_proc_where_nothing_tells_how_many_threads_there_are,
         a_child_begins_without_children,
         connect_goes_on_with_its_handshake_after_a_signal,
         a_child_gets_the_status_of_a_command_that_it_runs,
@@ -77,6 +78,19 @@ fn fork_refuses_a_process_with_a_second_thread() {
     drop(sender);
     let _ = second.join().unwrap();
     assert_eq!(in_child(|| 7), 7);
+}
+
+fn fork_names_proc_where_nothing_tells_how_many_threads_there_are() {
+    let named = in_child(|| {
+        refuse_here(STATS, libc::ENOENT);
+        // So the C library does not know either.
+        let second = thread::spawn(|| thread::sleep(DEADLINE));
+        let error = format!("{:#}", Fork().unwrap_err());
+        drop(second);
+        let why = words(Errno::ENOENT);
+        (error.starts_with("fork error: /proc") && error.ends_with(&why)).into()
+    });
+    assert_eq!(named, 1);
 }
 
 fn a_child_begins_without_children() {

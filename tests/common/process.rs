@@ -255,9 +255,31 @@ pub const FORKS: &[c_long] = &[
     libc::SYS_fork,
 ];
 
+/// The system calls by which C libraries and Rust look at a file.
+pub const STATS: &[c_long] = &[
+    libc::SYS_statx,
+    #[cfg(target_pointer_width = "64")]
+    libc::SYS_newfstatat,
+    #[cfg(target_pointer_width = "32")]
+    libc::SYS_fstatat64,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+];
+
 /// Lets the kernel answer these system calls of a program with an error, as a sandbox does
 /// (seccomp).
 pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
+    let filter = filter(calls, errno);
+    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(move || Ok(install(&filter)?)) };
+}
+
+/// Likewise for this process, to its end.
+pub fn refuse_here(calls: &[c_long], errno: i32) {
+    install(&filter(calls, errno)).unwrap();
+}
+
+fn filter(calls: &[c_long], errno: i32) -> Vec<libc::sock_filter> {
     let statement = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
         code: code as u16,
         jt,
@@ -266,34 +288,24 @@ pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
     };
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
     let mut filter = vec![statement(load, 0, 0, 0)]; // the number of the system call
     for &call in calls {
         filter.push(statement(is, 0, 1, call as u32));
-        filter.push(statement(
-            libc::BPF_RET,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | errno as u32,
-        ));
+        filter.push(statement(libc::BPF_RET, 0, 0, answer));
     }
     filter.push(statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW));
-    let install = move || {
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_ptr().cast_mut(),
-        };
-        set_no_new_privs()?;
-        // SAFETY: `program` and the filter that it points to live through the call.
-        let set = unsafe {
-            libc::prctl(
-                libc::PR_SET_SECCOMP,
-                libc::SECCOMP_MODE_FILTER,
-                &raw const program,
-            )
-        };
-        Errno::result(set)?;
-        Ok(())
+    filter
+}
+
+fn install(filter: &[libc::sock_filter]) -> nix::Result<()> {
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
     };
-    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
-    unsafe { command.pre_exec(install) };
+    let (mode, program) = (libc::SECCOMP_MODE_FILTER, &raw const program);
+    set_no_new_privs()?;
+    // SAFETY: `program` and the filter that it points to live through the call.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, program) })?;
+    Ok(())
 }
