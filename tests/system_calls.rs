@@ -8,10 +8,13 @@ use common::*;
 use nix::libc::{self, c_long};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{MsgFlags, send};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -23,6 +26,7 @@ fn main() {
         the_parent_accepts_forks_closes_and_reaps,
         the_client_writes_and_reads_once_for_each_line,
         only_with_trace_the_state_of_a_connection_is_asked_for,
+        a_signal_does_not_make_the_server_wait_for_a_full_standard_error,
     ];
     machine::run(ignored(), tests);
 }
@@ -104,6 +108,11 @@ fn entered(_: Pid) -> Option<c_long> {
 
 /// Follows a program and its children to their end. The first is the program itself.
 fn follow(program: &Child) -> Vec<Calls> {
+    follow_with(program, |_, _| ())
+}
+
+/// Likewise, and does something when a process enters a system call.
+fn follow_with(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
     let pid = Pid::from_raw(program.id() as i32);
     waitpid(pid, None).unwrap(); // its exec has stopped it
     ptrace::setoptions(
@@ -137,7 +146,10 @@ fn follow(program: &Child) -> Vec<Calls> {
                 }
                 WaitStatus::PtraceSyscall(_) => {
                     let its = calls.iter_mut().find(|calls| calls.pid == pid);
-                    its.unwrap().numbers.extend(entered(pid));
+                    if let Some(number) = entered(pid) {
+                        its.unwrap().numbers.push(number);
+                        enters(pid, number);
+                    }
                     None
                 }
                 WaitStatus::PtraceEvent(..) => {
@@ -293,3 +305,39 @@ fn only_with_trace_the_state_of_a_connection_is_asked_for() {
     assert!(!serve(&[], 1).iter().any(asks));
     assert!(serve(&["--trace"], 1).iter().all(asks));
 }
+
+/// The signal interrupts the call that asks whether standard error is full. That is no "no".
+fn a_signal_does_not_make_the_server_wait_for_a_full_standard_error() {
+    let (stderr, other_end) = UnixStream::pair().unwrap();
+    let mut command = tcpserv("127.0.0.1", 0);
+    refuse(&mut command, FORKS, libc::EAGAIN); // so the parent has a message for each client
+    let mut server = start(command.stderr(OwnedFd::from(stderr.try_clone().unwrap())));
+    let pid = Pid::from_raw(server.id() as i32);
+    let visitors = thread::spawn(move || {
+        let end = EndServer(pid);
+        let addr = listening_address(pid);
+        while send(stderr.as_raw_fd(), b"x", MsgFlags::MSG_DONTWAIT).is_ok() {}
+        for _ in 0..3 {
+            assert_eq!(rest(&mut connect(addr)), b"");
+        }
+        drop((end, other_end));
+    });
+    let mut polls = 0;
+    follow_with(&server, |pid, number| {
+        if POLLS.contains(&number) {
+            polls += 1;
+            if polls % 2 == 1 {
+                kill(pid, Signal::SIGCHLD).unwrap(); // and not when it asks again
+            }
+        }
+    });
+    join("the last client", visitors);
+    server.wait().ok(); // it was waited for above
+    assert!(polls >= 6, "{polls}");
+}
+
+const POLLS: &[c_long] = &[
+    libc::SYS_ppoll,
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm"))]
+    libc::SYS_poll,
+];
