@@ -3,15 +3,14 @@
 //! The book's `lib/error.c`. There each wrapper prints and exits. Here it returns the error,
 //! which holds the reason, and these functions print it. So err_quit is also the book's err_sys.
 
-use crate::retry::{Blocking, retry};
+use crate::retry::{Blocking, retry, wait_ready};
 use anyhow::{Error, Result};
 use nix::fcntl::{OFlag, open};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFlags, PollTimeout};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::write;
 use std::fmt::{self, Arguments, Display};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::{env, path::Path, process, sync::OnceLock};
 
 /// Prints the error on standard error, in one line, and returns.
@@ -66,6 +65,10 @@ pub fn err_msg(message: impl Display) {
         let kind = stderr
             .as_ref()
             .map_or(0, |stderr| fstat(stderr).map_or(0, |stat| stat.st_mode));
+        let is_full = || {
+            let ready = wait_ready(&io::stderr(), PollFlags::POLLOUT, PollTimeout::ZERO);
+            ready.is_ok_and(|ready| !ready)
+        };
         let kind = SFlag::from_bits_truncate(kind) & SFlag::S_IFMT;
         match stderr {
             Ok(stderr) if [SFlag::S_IFCHR, SFlag::S_IFIFO].contains(&kind) => {
@@ -75,13 +78,6 @@ pub fn err_msg(message: impl Display) {
             _ => Blocking(io::stderr()).write(line),
         }
     });
-}
-
-/// Whether a write to standard error would wait.
-fn is_full() -> bool {
-    let stderr = io::stderr();
-    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    retry(|| poll(&mut fds, PollTimeout::ZERO)).is_ok_and(|ready| ready == 0)
 }
 
 /// Makes a line of at most 512 bytes, and writes it.

@@ -1,14 +1,15 @@
 //! read and write that do not wait for ever: `--idle-timeout`.
 
+use crate::retry::wait_ready;
 use crate::sockfd::Sockfd;
 use crate::tcp_state::acked_so_far;
 use crate::trace::trace;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFlags, PollTimeout};
 use nix::unistd;
 use std::io::{self, ErrorKind};
-use std::{os::fd::AsFd, time::Duration};
+use std::time::Duration;
 
 /// SO_RCVTIMEO and SO_SNDTIMEO: how many seconds [`str_echo`](crate::str_echo()) and
 /// [`Readline`](crate::Readline) wait for bytes from the peer, and [`Writen`](crate::Writen) for
@@ -65,8 +66,7 @@ fn unless_idle(
         // If somebody made the socket non-blocking, the call has not waited yet.
         if socket.nonblocking()? {
             let limit = timeout.and_then(|timeout| PollTimeout::try_from(timeout).ok());
-            let mut fds = [PollFd::new(sockfd.as_fd(), ready)];
-            if poll(&mut fds, limit.unwrap_or(PollTimeout::NONE)) != Ok(0) {
+            if wait_ready(sockfd, ready, limit.unwrap_or(PollTimeout::NONE))? {
                 continue;
             }
         }

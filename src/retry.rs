@@ -17,12 +17,18 @@ pub(crate) fn retry<T, E: Into<io::Error>>(
     }
 }
 
+/// Sleeps until a descriptor is ready to be read or written, or for so long. False after that.
+pub(crate) fn wait_ready(fd: &impl AsFd, ready: PollFlags, limit: PollTimeout) -> io::Result<bool> {
+    let mut fds = [PollFd::new(fd.as_fd(), ready)];
+    Ok(retry(|| poll(&mut fds, limit))? > 0)
+}
+
 /// A descriptor whose read(2) and write(2) sleep even if somebody made it non-blocking,
 /// as a shell or a program that shares the terminal can do.
 pub(crate) struct Blocking<Fd>(pub Fd);
 
 impl<Fd: AsFd> Blocking<Fd> {
-    fn sleep_until(
+    fn when(
         &self,
         ready: PollFlags,
         mut call: impl FnMut() -> nix::Result<usize>,
@@ -30,8 +36,7 @@ impl<Fd: AsFd> Blocking<Fd> {
         loop {
             match retry(&mut call) {
                 Err(why) if why.kind() == ErrorKind::WouldBlock => {
-                    let mut fds = [PollFd::new(self.0.as_fd(), ready)];
-                    retry(|| poll(&mut fds, PollTimeout::NONE))?;
+                    wait_ready(&self.0, ready, PollTimeout::NONE)?;
                 }
                 done => return done,
             }
@@ -41,13 +46,13 @@ impl<Fd: AsFd> Blocking<Fd> {
 
 impl<Fd: AsFd> Read for Blocking<Fd> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.sleep_until(PollFlags::POLLIN, || read(&self.0, buf))
+        self.when(PollFlags::POLLIN, || read(&self.0, buf))
     }
 }
 
 impl<Fd: AsFd> Write for Blocking<Fd> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.sleep_until(PollFlags::POLLOUT, || write(&self.0, buf))
+        self.when(PollFlags::POLLOUT, || write(&self.0, buf))
     }
 
     fn flush(&mut self) -> io::Result<()> {
