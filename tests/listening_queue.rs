@@ -1,18 +1,19 @@
-//! listen函数: from CLOSED to LISTEN, and the queue of complete connections.
+//! listen函数: the state LISTEN, and the queue of complete connections.
 
 mod common;
 
 use common::*;
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{self, SockaddrStorage, getsockopt, sockopt};
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 use unp::{
     AF_INET, Accept, Bind, Getsockname, Listen, SO_KEEPALIVE, SOCK_STREAM, Setsockopt, Socket,
-    Sockfd, TCP_NODELAY,
+    Sockfd, TCP_NODELAY, Writen,
 };
 
 fn bound() -> (Sockfd, SocketAddr) {
@@ -40,14 +41,6 @@ fn s3_the_listening_socket_stays_in_listen_as_long_as_the_server_lives() {
 
     server.end(Signal::SIGTERM);
     assert!(listening(port).is_empty());
-}
-
-#[test]
-fn s3_listen_moves_the_socket_from_closed_to_listen() {
-    let (listenfd, _) = bound();
-    assert_eq!(tcp_info_state(&listenfd), "CLOSED");
-    Listen(&listenfd, 1).unwrap();
-    assert_eq!(tcp_info_state(&listenfd), "LISTEN");
 }
 
 #[test]
@@ -187,21 +180,19 @@ fn s16_the_keep_alive_timer_runs_for_each_connection_of_tcpserv() {
     assert!(row.expires > Duration::ZERO);
 }
 
-/// TCP_INFO begins with the state.
-fn tcp_info_state(sockfd: &Sockfd) -> &'static str {
-    use std::os::fd::AsFd;
-    let mut state = 0u8;
-    let mut len: libc::socklen_t = 1;
-    // SAFETY: the kernel writes at most `len` bytes, which `state` has.
-    let got = unsafe {
-        libc::getsockopt(
-            sockfd.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut state).cast(),
-            &mut len,
-        )
-    };
-    assert_eq!(got, 0);
-    STATES[state as usize]
+#[test]
+fn a21_a_listening_socket_can_neither_send_nor_connect_and_stays_in_listen() {
+    let (listenfd, servaddr) = bound();
+    Listen(&listenfd, 1).unwrap();
+    let (peer, peer_addr) = bound();
+    Listen(&peer, 1).unwrap();
+
+    let sent = Writen(&listenfd, b"hello\n").unwrap_err();
+    let peer_addr = SockaddrStorage::from(peer_addr);
+    let connected = socket::connect(listenfd.as_fd().as_raw_fd(), &peer_addr);
+
+    assert!(format!("{sent:#}").ends_with("Broken pipe (os error 32)"));
+    assert_eq!(connected, Err(Errno::EISCONN));
+    assert_eq!(listening(servaddr.port()).len(), 1, "still in LISTEN");
+    connect(servaddr);
 }

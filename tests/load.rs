@@ -1,4 +1,5 @@
-//! Many clients, for minutes. These tests run only when they are asked for:
+//! Many clients, for minutes, and the minute of TIME_WAIT. These tests run only when they are
+//! asked for:
 //! `cargo test --release --test load -- --ignored --test-threads=1`
 
 mod common;
@@ -226,4 +227,24 @@ fn die(addr: SocketAddr, seed: u64) {
     if random.below(2) == 0 {
         reset(stream);
     }
+}
+
+#[test]
+#[ignore = "heavy"]
+fn a20_time_wait_ends_after_2msl() {
+    let server = server(&[]);
+    let servaddr = nth(&server, 0);
+    let mut client = Client::start(servaddr, &[]);
+    let addr = client.addr();
+    client.finish();
+    wait_state(addr, servaddr, "TIME_WAIT");
+    let start = Instant::now();
+
+    while tcp_state(addr, servaddr) == Some("TIME_WAIT") {
+        assert!(start.elapsed() < Duration::from_secs(70));
+        thread::sleep(Duration::from_millis(100));
+    }
+
+    assert_eq!(tcp_state(addr, servaddr), None, "CLOSED");
+    assert!(start.elapsed() > Duration::from_secs(59));
 }

@@ -1,6 +1,6 @@
 //! Which system calls a connection costs, counted by the kernel (ptrace): those of the
-//! listings, and none for a trace that was not asked for. Ignored where ptrace is
-//! forbidden, and where the C library makes other calls than glibc on 64-bit machines.
+//! listings, and none for a trace that was not asked for. And the states before and after
+//! listen. Ignored where ptrace is forbidden, and where the C library makes other calls than glibc on 64-bit machines.
 
 mod common;
 
@@ -27,6 +27,7 @@ fn main() {
         the_client_writes_and_reads_once_for_each_line,
         only_with_trace_the_state_of_a_connection_is_asked_for,
         a_signal_does_not_make_the_server_wait_for_a_full_standard_error,
+        s3_a1_listen_moves_the_socket_from_closed_to_listen,
     ];
     machine::run(ignored(), tests);
 }
@@ -341,3 +342,20 @@ const POLLS: &[c_long] = &[
     #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm"))]
     libc::SYS_poll,
 ];
+
+fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
+    let mut server = start(tcpserv("127.0.0.1", 0).stderr(Stdio::null()));
+    let (mut before, mut after) = (None, None);
+    follow_with(&server, |pid, number| {
+        // In CLOSED a socket is not in the kernel's table.
+        let state = connection_of(pid).map_or("CLOSED", |row| row.state);
+        if number == libc::SYS_listen {
+            before = Some(state);
+        } else if before.is_some() && after.is_none() {
+            after = Some(state);
+            kill(pid, Signal::SIGTERM).unwrap();
+        }
+    });
+    server.wait().ok(); // it was waited for above
+    assert_eq!((before, after), (Some("CLOSED"), Some("LISTEN")));
+}

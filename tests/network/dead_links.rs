@@ -57,15 +57,18 @@ pub fn a_link_cut_for_ever_ends_the_client() {
     server.expect("ACK", 1, 1, b"hello\n"); // sent again
 }
 
-pub fn a_server_that_does_not_answer_a_syn_ends_the_client() {
+pub fn a8_a_server_that_does_not_answer_a_syn_ends_the_client() {
     sysctl("tcp_syn_retries", 1);
     let mut server = Peer::server();
     let mut client = client(&[], OTHER_HOST);
     server.expect_syn();
+    assert_eq!(server.kernel_state(), Some("SYN_SENT"));
 
     ended_with(client.wait(), "connect", Errno::ETIMEDOUT);
 
+    assert_eq!(server.kernel_state(), None);
     server.expect("SYN", 0, 0, b""); // sent again
+    server.expect_only("SYN");
 }
 
 fn keepalive_ends_the_child(args: &[&str]) {

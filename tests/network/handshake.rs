@@ -5,6 +5,7 @@ use crate::namespace::sysctl;
 use crate::peer::{KERNEL, OTHER_HOST, Peer};
 use crate::wire::{Wire, outline};
 use nix::libc;
+use nix::sys::signal::Signal;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -37,9 +38,12 @@ pub fn w1_three_segments_open_a_connection() {
     assert_eq!(isn.len(), 2, "each end has its own initial sequence number");
 }
 
-pub fn w1_connect_returns_when_the_servers_syn_has_come() {
+pub fn w1_a2_a6_connect_returns_when_the_servers_syn_has_come() {
     let mut server = Peer::server();
+    assert!(connections(9877).is_empty(), "CLOSED");
+
     let client = client(&[], OTHER_HOST);
+
     server.expect_syn();
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
     let state = || connection_of(client.pid()).unwrap().state;
@@ -50,6 +54,33 @@ pub fn w1_connect_returns_when_the_servers_syn_has_come() {
     server.expect("ACK", 1, 1, b"");
     wait_reading_input(client.pid());
     assert_eq!(state(), "ESTABLISHED");
+}
+
+pub fn a8_a_reset_in_syn_sent_ends_the_client() {
+    let mut server = Peer::server();
+    let mut client = client(&[], OTHER_HOST);
+    server.expect_syn();
+    assert_eq!(server.kernel_state(), Some("SYN_SENT"));
+
+    server.send("RST ACK", 0, 1, b"");
+
+    let why = "Connection refused (os error 111)";
+    let said = format!("tcpcli: connect error: {}: {why}", server.addr);
+    client.wait().failed(&said);
+    assert_eq!(server.kernel_state(), None);
+    assert_eq!(server.rest(), [], "no segment");
+}
+
+pub fn a8_a_client_that_is_killed_in_syn_sent_sends_nothing() {
+    let mut server = Peer::server();
+    let client = client(&[], OTHER_HOST);
+    server.expect_syn();
+    assert_eq!(server.kernel_state(), Some("SYN_SENT"));
+
+    signal(client.pid(), Signal::SIGKILL);
+
+    wait_state(server.kernel, server.addr, None);
+    assert_eq!(server.rest(), [], "no segment");
 }
 
 pub fn w1_accept_returns_when_the_third_segment_has_come() {
@@ -66,39 +97,58 @@ pub fn w1_accept_returns_when_the_third_segment_has_come() {
     wait_reading_socket(child);
 }
 
-pub fn w2_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again() {
+pub fn w2_a3_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again() {
     let server = server(9877, &[]);
     wait_accepting(server.pid());
     let _stopped = stop(server.pid());
     let mut client = Peer::client(1500, server.addr);
+    assert_eq!(states(9877), ["LISTEN"]);
 
     client.send("SYN", 0, 0, b"");
 
     let first = client.expect("SYN ACK", 0, 1, b"");
-    let state = || tcp_state(server.addr, client.addr);
-    assert_eq!(state(), Some("SYN_RCVD"));
+    assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
+    assert_eq!(states(9877), ["LISTEN", "SYN_RCVD"]);
     let again = client.expect("SYN ACK", 0, 1, b"");
     let gap = again.time - first.time;
     assert!(gap > Duration::from_millis(900), "again after {gap:?}");
-    assert_eq!(
-        tcp_state(server.addr, client.addr),
-        Some("SYN_RCVD"),
-        "still"
-    );
+    assert_eq!(client.kernel_state(), Some("SYN_RCVD"), "still");
 }
 
-pub fn w3_an_entry_stays_in_syn_rcvd_until_the_third_segment() {
+/// The states of all sockets at a port.
+fn states(port: u16) -> Vec<&'static str> {
+    connections(port).iter().map(|row| row.state).collect()
+}
+
+pub fn w3_a4_an_entry_stays_in_syn_rcvd_until_the_third_segment() {
     let server = server(9877, &[]);
     let mut client = Peer::client(1500, server.addr);
     client.send("SYN", 0, 0, b"");
     client.expect("SYN ACK", 0, 1, b"");
-    assert_eq!(tcp_state(server.addr, client.addr), Some("SYN_RCVD"));
+    assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
     wait_accepting(server.pid());
 
     client.send("ACK", 1, 1, b"");
 
     wait_state(server.addr, client.addr, "ESTABLISHED");
     client.child(&server);
+    assert_eq!(client.rest(), [], "no segment");
+}
+
+pub fn a5_a_reset_in_syn_rcvd_removes_the_entry_and_the_server_listens_on() {
+    let server = server(9877, &[]);
+    let mut client = Peer::client(1500, server.addr);
+    client.send("SYN", 0, 0, b"");
+    client.expect("SYN ACK", 0, 1, b"");
+    assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
+
+    client.send("RST", 1, 0, b"");
+
+    wait_state(server.addr, client.addr, None);
+    assert_eq!(states(9877), ["LISTEN"]);
+    assert_eq!(client.rest(), [], "no segment");
+    wait_accepting(server.pid());
+    assert!(server.children().is_empty(), "accept sleeps on");
 }
 
 pub fn w3_an_entry_is_dropped_after_a_time_out() {
@@ -107,7 +157,7 @@ pub fn w3_an_entry_is_dropped_after_a_time_out() {
     let mut client = Peer::client(1500, server.addr);
     client.send("SYN", 0, 0, b"");
     client.expect("SYN ACK", 0, 1, b"");
-    assert_eq!(tcp_state(server.addr, client.addr), Some("SYN_RCVD"));
+    assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
     client.expect("SYN ACK", 0, 1, b"");
 
     wait_state(server.addr, client.addr, None);

@@ -14,6 +14,7 @@ mod handshake;
 mod namespace;
 mod output;
 mod peer;
+mod simultaneous;
 mod termination;
 mod wire;
 
@@ -25,6 +26,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::libc;
 use nix::unistd::Pid;
 use output::*;
+use simultaneous::*;
 use std::process::ExitCode;
 use termination::*;
 
@@ -34,32 +36,38 @@ fn main() -> ExitCode {
     let allowed = namespace::allow();
     let tests = tests![
         w1_three_segments_open_a_connection,
-        w1_connect_returns_when_the_servers_syn_has_come,
+        w1_a2_a6_connect_returns_when_the_servers_syn_has_come,
         w1_accept_returns_when_the_third_segment_has_come,
-        w2_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again,
-        w3_an_entry_stays_in_syn_rcvd_until_the_third_segment,
+        w2_a3_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again,
+        w3_a4_an_entry_stays_in_syn_rcvd_until_the_third_segment,
         w3_an_entry_is_dropped_after_a_time_out,
+        a5_a_reset_in_syn_rcvd_removes_the_entry_and_the_server_listens_on,
+        a8_a_reset_in_syn_sent_ends_the_client,
+        a8_a_client_that_is_killed_in_syn_sent_sends_nothing,
         w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named,
         w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again,
         a_second_small_echo_does_not_wait_for_the_ack_of_the_first,
-        w6_four_segments_end_a_connection_while_the_child_is_stopped,
+        w6_a12_a16_four_segments_end_a_connection_while_the_child_is_stopped,
         w6_three_segments_end_a_connection_when_the_child_is_quick,
         w7_the_server_sends_data_after_the_clients_fin,
-        w8_time_wait_answers_a_second_fin_with_the_last_ack_again,
-        w8_the_server_sends_its_fin_again_until_the_last_ack_comes,
+        w8_a14_time_wait_answers_a_second_fin_with_the_last_ack_again,
+        w8_a18_a19_the_server_sends_its_fin_again_until_the_last_ack_comes,
         the_trace_shows_last_ack_until_the_last_ack_comes,
-        the_trace_shows_closing_when_both_ends_have_closed_first,
-        fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout,
+        a10_a13_fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout,
         w9_an_old_duplicate_in_time_wait_is_discarded,
         w10_the_end_in_time_wait_starts_no_new_incarnation,
         w10_linux_takes_a_syn_in_time_wait_that_is_surely_newer,
         w10_a_syn_in_time_wait_that_may_be_old_is_refused,
+        a9_when_the_parent_is_killed_the_clients_in_its_queue_get_a_reset,
+        a7_simultaneous_open_goes_from_syn_sent_by_syn_rcvd_to_established,
+        a11_a_client_that_is_killed_in_syn_rcvd_sends_a_fin,
+        a15_a17_simultaneous_close_goes_from_fin_wait_1_by_closing_to_time_wait,
         w11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one,
         w12_the_kernel_chooses_the_source_address_by_route,
         w13_the_session_of_one_line_is_the_drawing_in_readme,
         lines_typed_during_a_cut_of_a_second_arrive_after_it,
         a_link_cut_for_ever_ends_the_client,
-        a_server_that_does_not_answer_a_syn_ends_the_client,
+        a8_a_server_that_does_not_answer_a_syn_ends_the_client,
         keepalive_ends_the_child_of_a_client_that_vanished,
         a_long_idle_timeout_does_not_put_keepalive_off,
         a_client_that_died_with_its_window_closed_is_not_called_idle,

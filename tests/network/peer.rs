@@ -1,7 +1,7 @@
 //! The other host, played by the test: it sends the segments that the test makes, and
 //! compares those that the kernel sends.
 
-use crate::common::{Server, connection, sockets, wait_while_alive};
+use crate::common::{Server, connection, sockets, tcp_state, wait_while_alive};
 use crate::namespace::{VETH0_MAC, VETH1_MAC};
 use crate::wire::{Segment, Wire};
 use etherparse::{PacketBuilder, TcpOptionElement};
@@ -132,6 +132,11 @@ impl Peer {
         segment
     }
 
+    /// The state of the kernel's end.
+    pub fn kernel_state(&self) -> Option<&'static str> {
+        tcp_state(self.kernel, self.addr)
+    }
+
     /// The child of tcpserv that serves it.
     pub fn child(&self, server: &Server) -> Pid {
         wait_while_alive(
@@ -143,6 +148,13 @@ impl Peer {
                 server.children().into_iter().find(serves)
             },
         )
+    }
+
+    /// Asserts that no segment with other flags has come already.
+    #[track_caller]
+    pub fn expect_only(&mut self, flags: &str) {
+        let rest = self.rest();
+        assert!(rest.iter().all(|one| one.flags == flags), "{rest:?}");
     }
 
     /// The segments that have come already.

@@ -9,7 +9,7 @@ use crate::wire::{Segment, Wire, outline};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
-pub fn w6_four_segments_end_a_connection_while_the_child_is_stopped() {
+pub fn w6_a12_a16_four_segments_end_a_connection_while_the_child_is_stopped() {
     let mut wire = Wire::listen("lo");
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
@@ -18,6 +18,7 @@ pub fn w6_four_segments_end_a_connection_while_the_child_is_stopped() {
     wire.rest();
 
     let stopped = stop(child);
+    assert_eq!(tcp_state(server.addr, addr), Some("ESTABLISHED"));
     client.finish().printed(b"");
     wait_state(addr, server.addr, "FIN_WAIT_2");
     assert_eq!(tcp_state(server.addr, addr), Some("CLOSE_WAIT"));
@@ -100,44 +101,45 @@ fn ended_client() -> Peer {
     server.expect("ACK", 1, 1, b"hello\n");
     server.send("ACK", 1, 7, b"hello\n");
     server.expect("ACK", 7, 7, b"");
+    assert_eq!(server.kernel_state(), Some("ESTABLISHED"));
     assert_eq!(client.finish().code, Some(0));
     server.expect("FIN ACK", 7, 7, b"");
     server
 }
 
-pub fn w8_time_wait_answers_a_second_fin_with_the_last_ack_again() {
+pub fn w8_a14_time_wait_answers_a_second_fin_with_the_last_ack_again() {
     let mut server = ended_client();
+    assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
     server.send("FIN ACK", 7, 8, b"");
     server.expect("ACK", 8, 8, b"");
-    assert_eq!(tcp_state(server.kernel, server.addr), Some("TIME_WAIT"));
+    wait_state(server.kernel, server.addr, "TIME_WAIT");
 
     // As if that ACK were lost:
     server.send("FIN ACK", 7, 8, b"");
 
     server.expect("ACK", 8, 8, b"");
-    assert_eq!(tcp_state(server.kernel, server.addr), Some("TIME_WAIT"));
+    assert_eq!(server.kernel_state(), Some("TIME_WAIT"));
 }
 
-pub fn w8_the_server_sends_its_fin_again_until_the_last_ack_comes() {
+pub fn w8_a18_a19_the_server_sends_its_fin_again_until_the_last_ack_comes() {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
-    client.child(&server);
+    let stopped = stop(client.child(&server));
     client.send("FIN ACK", 1, 1, b"");
-    let mut fin = client.next();
-    if fin.flags == "ACK" {
-        fin = client.next(); // the ACK travels alone where the child is slow
-    }
-    let shown = |segment: &Segment| segment.to_string();
-    assert_eq!(shown(&fin), "FIN ACK seq 1 ack 2 length 0");
-    assert_eq!(tcp_state(server.addr, client.addr), Some("LAST_ACK"));
+    client.expect("ACK", 1, 2, b"");
+    wait_state(server.addr, client.addr, "CLOSE_WAIT");
 
-    let again = client.next();
-    assert_eq!(shown(&again), shown(&fin));
+    drop(stopped);
+
+    let fin = client.expect("FIN ACK", 1, 2, b"");
+    assert_eq!(client.kernel_state(), Some("LAST_ACK"));
+    let again = client.expect("FIN ACK", 1, 2, b"");
     assert!(again.time - fin.time > Duration::from_millis(150));
-    assert_eq!(tcp_state(server.addr, client.addr), Some("LAST_ACK"));
+    assert_eq!(client.kernel_state(), Some("LAST_ACK"));
 
     client.send("ACK", 2, 2, b"");
     wait_state(server.addr, client.addr, None);
+    client.expect_only("FIN ACK"); // sent again
 }
 
 pub fn the_trace_shows_last_ack_until_the_last_ack_comes() {
@@ -149,27 +151,13 @@ pub fn the_trace_shows_last_ack_until_the_last_ack_comes() {
     assert!(closes.contains(&client.addr.to_string()), "{closes}");
 }
 
-/// Each FIN is sent before the other one has come.
-pub fn the_trace_shows_closing_when_both_ends_have_closed_first() {
-    let mut server = Peer::server();
-    let mut client = client(&["--trace"], OTHER_HOST);
-    server.accept();
-    client.end_input();
-    server.expect("FIN ACK", 1, 1, b"");
-
-    server.send("FIN ACK", 1, 1, b""); // it does not acknowledge the client's
-
-    server.expect("ACK", 2, 2, b"");
-    let said = client.wait().stderr;
-    let closing = said.lines().any(|line| line.contains("CLOSING"));
-    assert!(closing, "{said}");
-}
-
-pub fn fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout() {
+pub fn a10_a13_fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout() {
     sysctl("tcp_fin_timeout", "1"); // by default 60 seconds
-    let mut server = ended_client();
+    let mut server = ended_client(); // ESTABLISHED, and then it has closed
+    assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
     server.send("ACK", 7, 8, b"");
     wait_state(server.kernel, server.addr, "FIN_WAIT_2");
+    assert_eq!(server.rest(), [], "no segment");
     let start = Instant::now();
     wait_state(server.kernel, server.addr, None); // no FIN has come, and no TIME_WAIT
     assert!(start.elapsed() > Duration::from_millis(500));
@@ -184,7 +172,7 @@ pub fn w9_an_old_duplicate_in_time_wait_is_discarded() {
 
     // The answer says only what the connection has had.
     server.expect("ACK", 8, 8, b"");
-    assert_eq!(tcp_state(server.kernel, server.addr), Some("TIME_WAIT"));
+    assert_eq!(server.kernel_state(), Some("TIME_WAIT"));
 }
 
 pub fn w10_the_end_in_time_wait_starts_no_new_incarnation() {
@@ -210,7 +198,7 @@ fn ended_by_server() -> (Server, Peer) {
     client.expect("FIN ACK", 1, 1, b"");
     client.send("FIN ACK", 1, 2, b"");
     client.expect("ACK", 2, 2, b"");
-    assert_eq!(tcp_state(server.addr, client.addr), Some("TIME_WAIT"));
+    assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
     (server, client)
 }
 
@@ -229,12 +217,49 @@ pub fn w10_linux_takes_a_syn_in_time_wait_that_is_surely_newer() {
 }
 
 pub fn w10_a_syn_in_time_wait_that_may_be_old_is_refused() {
-    let (server, mut client) = ended_by_server();
+    let (_server, mut client) = ended_by_server();
     client.isn += 1;
 
     client.send("SYN", 0, 0, b"");
 
     // The old connection's ACK: it has had everything up to 2, seen from the new SYN 1.
     client.expect("ACK", 2, 1, b"");
-    assert_eq!(tcp_state(server.addr, client.addr), Some("TIME_WAIT"));
+    assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
+}
+
+/// One client waits for its echo, the other one sleeps in Fgets.
+pub fn a9_when_the_parent_is_killed_the_clients_in_its_queue_get_a_reset() {
+    let mut wire = Wire::listen("lo");
+    let server = Server::start(&[]);
+    wait_accepting(server.pid());
+    let _stopped = stop(server.pid());
+    let mut waits = Client::start(server.addr, &[]);
+    let first = waits.addr();
+    let mut sleeps = Client::start(server.addr, &[]);
+    let second = sleeps.addr();
+    waits.type_in(b"hello\n");
+    wait_received(server.addr, first, 6);
+    wait_until("both in the queue", || queued(server.addr.port()) == 2);
+    wire.rest();
+
+    server.end(Signal::SIGKILL);
+
+    for addr in [first, second] {
+        wait_state(server.addr, addr, None);
+        wait_state(addr, server.addr, None);
+    }
+    assert!(listening(server.addr.port()).is_empty(), "CLOSED");
+    assert_eq!(
+        outline(&wire.rest(), server.addr),
+        [
+            "server: RST ACK seq 1 ack 7 length 0",
+            "server: RST ACK seq 1 ack 1 length 0",
+        ]
+    );
+    sleeps.type_in(b"hello?\n");
+    for (mut client, call) in [(waits, "readline"), (sleeps, "writen")] {
+        let why = "Connection reset by peer (os error 104)";
+        let said = format!("tcpcli: {call} error: {}: {why}", server.addr);
+        client.wait().failed(&said);
+    }
 }

@@ -1,0 +1,65 @@
+//! TCP状态转换图: both ends connect at the same time, or both close.
+
+use crate::common::*;
+use crate::handshake::client;
+use crate::peer::{OTHER_HOST, Peer};
+use nix::sys::signal::Signal;
+
+/// A tcpcli in SYN_RCVD: the other host connects at the same time, so the answer to its SYN is
+/// a SYN.
+fn simultaneous_open() -> (Peer, Client) {
+    let mut server = Peer::server();
+    let client = client(&[], OTHER_HOST);
+    server.expect_syn();
+    assert_eq!(server.kernel_state(), Some("SYN_SENT"));
+
+    server.send("SYN", 0, 0, b"");
+
+    server.expect("SYN ACK", 0, 1, b"");
+    assert_eq!(server.kernel_state(), Some("SYN_RCVD"));
+    (server, client)
+}
+
+pub fn a7_simultaneous_open_goes_from_syn_sent_by_syn_rcvd_to_established() {
+    let (mut server, mut client) = simultaneous_open();
+
+    server.send("ACK", 1, 1, b"");
+
+    wait_state(server.kernel, server.addr, "ESTABLISHED");
+    wait_reading_input(client.pid()); // so connect has returned
+    client.type_in(b"hello\n");
+    server.expect("ACK", 1, 1, b"hello\n");
+    server.send("ACK", 1, 7, b"hello\n");
+    assert_eq!(client.printed(6), b"hello\n");
+}
+
+pub fn a11_a_client_that_is_killed_in_syn_rcvd_sends_a_fin() {
+    let (mut server, client) = simultaneous_open();
+
+    signal(client.pid(), Signal::SIGKILL);
+
+    server.expect("FIN ACK", 1, 1, b"");
+    assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
+}
+
+pub fn a15_a17_simultaneous_close_goes_from_fin_wait_1_by_closing_to_time_wait() {
+    let mut server = Peer::server();
+    let mut client = client(&["--trace"], OTHER_HOST);
+    server.accept();
+    client.end_input();
+    server.expect("FIN ACK", 1, 1, b"");
+    assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
+
+    server.send("FIN ACK", 1, 1, b""); // it does not acknowledge the client's FIN
+
+    server.expect("ACK", 2, 2, b"");
+    wait_state(server.kernel, server.addr, "CLOSING");
+    let said = client.wait().stderr;
+    let closing = said.lines().any(|line| line.contains("CLOSING"));
+    assert!(closing, "{said}");
+
+    server.send("ACK", 2, 2, b"");
+
+    wait_state(server.kernel, server.addr, "TIME_WAIT");
+    server.expect_only("FIN ACK"); // sent again
+}
