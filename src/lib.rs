@@ -31,7 +31,7 @@
 //! |---|---|
 //! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`Fflush`]; for files [`str_cli_batch()`] |
 //! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
-//! | 并发服务器, concurrent server: the skeleton, reference counts | [the program below](#a-server-of-your-own), [`Close`] |
+//! | 并发服务器, concurrent server: the skeleton, reference counts | [a server of one's own](own_server), [`Close`] |
 //! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`]; [`Setsockopt`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
 //! | connect函数 | [`Connect`], [`Inet_pton`], [`SERV_PORT`] |
 //! | bind函数 | [`Bind`], [`Getsockname`] |
@@ -46,58 +46,18 @@
 //! | TIME_WAIT状态 | [`Setsockopt`], [`SO_REUSEADDR`] |
 //! | TCP输出, what write does | [`Writen`], [`set_idle_timeout`] |
 //! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`exit_status`], [`StdoutClosed`] |
-//!
-//! # A server of your own
-//!
-//! The generic skeleton of the documents: the parent accepts and forks for ever; the child
-//! closes the listening socket and serves, the parent closes the connected one. Any function
-//! of a connected socket can stand where `process_handler` stands.
-//!
-//! ```no_run
-//! use std::io::BufReader;
-//! use unp::*;
-//!
-//! /// Answers each line with its length.
-//! fn process_handler(connfd: &Sockfd) -> anyhow::Result<()> {
-//!     let mut lines = BufReader::new(connfd);
-//!     let mut line = Vec::new();
-//!     while Readline(&mut lines, &mut line, MAXLINE)? > 0 {
-//!         Writen(connfd, format!("{}\n", line.len()).as_bytes())?;
-//!     }
-//!     Ok(()) // the client's FIN
-//! }
-//!
-//! fn concurrent_server() -> anyhow::Result<()> {
-//!     let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-//!     Setsockopt(&listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
-//!     Bind(&listenfd, "0.0.0.0:9877".parse()?)?;
-//!     Listen(&listenfd, LISTENQ)?;
-//!     Signal(SIGCHLD, sig_chld)?; // no zombies
-//!     loop {
-//!         let (connfd, cliaddr) = Accept(&listenfd)?;
-//!
-//!         let childpid = Fork();
-//!         if let Ok(ForkResult::Child) = childpid {
-//!             Close(listenfd);
-//!             _exit(exit_status(process_handler(&connfd))); // the exit closes connfd
-//!         }
-//!         if let Err(error) = childpid {
-//!             err_ret(&error.context(format!("no child for {cliaddr}")));
-//!         }
-//!         Close(connfd);
-//!     }
-//! }
-//!
-//! fn main() {
-//!     if let Err(error) = concurrent_server() {
-//!         err_quit(&error);
-//!     }
-//! }
-//! ```
 
 // The wrappers keep the book's capitals: a reader finds each by its name.
 #![allow(non_snake_case)]
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
+
+#[cfg(doc)]
+#[doc = include_str!("laboratory.md")]
+pub mod laboratory {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("own_server.md")]
+pub mod own_server {}
 
 mod buffer;
 mod error;

@@ -116,8 +116,11 @@ extern "C" fn reap(_: c_int) {
         let ended = ExitStatus::from_raw(status);
         let is_own = forget_child(pid);
         if is_own && trace::on() {
-            let text = format_args!("waitpid(-1) = {pid}, {ended}");
-            trace::event(trace::now(), TcpState::UNKNOWN, text);
+            trace::event(
+                trace::now(),
+                TcpState::UNKNOWN,
+                format_args!("waitpid(-1) = {pid}, {ended}"),
+            );
         }
         if is_own && ended.signal().is_some() {
             err_msg(format_args!("child {pid} was killed, {ended}"));

@@ -246,6 +246,8 @@ pub(crate) fn event(when: SystemTime, state: TcpState, text: impl Display) {
     let since = when.duration_since(SystemTime::UNIX_EPOCH);
     let (seconds, micros) = since.map_or((0, 0), |time| (time.as_secs(), time.subsec_micros()));
     let (program, pid, state) = (program(), process::id(), state.name());
-    let line = format_args!("{seconds}.{micros:06} {program}[{pid}]\t{state:11} {text}");
-    write_line(line, |line| Blocking(io::stderr()).write(line));
+    write_line(
+        format_args!("{seconds}.{micros:06} {program}[{pid}]\t{state:11} {text}"),
+        |line| Blocking(io::stderr()).write(line),
+    );
 }

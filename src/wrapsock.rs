@@ -150,10 +150,14 @@ pub enum SocketOption {
 /// `connect error: ADDRESS:PORT: …`: nobody listens there (`ECONNREFUSED`), nobody answers
 /// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
 pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
-    let call = format_args!("connect({sockfd}, {servaddr})");
-    let connected = sends(sockfd, call, || {
-        retry(|| sockfd.socket.connect(&servaddr.into())).map(|()| _ = sockfd.peer.set(servaddr))
-    });
+    let connected = sends(
+        sockfd,
+        format_args!("connect({sockfd}, {servaddr})"),
+        || {
+            retry(|| sockfd.socket.connect(&servaddr.into()))
+                .map(|()| _ = sockfd.peer.set(servaddr))
+        },
+    );
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
 
@@ -214,8 +218,9 @@ fn local_name(sockfd: &Sockfd) -> String {
 /// `shutdown error: PEER: …`: it is not connected any more (`ENOTCONN`).
 pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
     let name = ["SHUT_RD", "SHUT_WR", "SHUT_RDWR"][how as usize];
-    let call = format_args!("shutdown({sockfd}, {name})");
-    let shut = sends(sockfd, call, || sockfd.socket.shutdown(how));
+    let shut = sends(sockfd, format_args!("shutdown({sockfd}, {name})"), || {
+        sockfd.socket.shutdown(how)
+    });
     shut.with_context(|| format!("shutdown error: {}", sockfd.peer_name()))
 }
 

@@ -223,8 +223,7 @@ fn is_single_threaded() -> io::Result<bool> {
 pub fn Close(sockfd: Sockfd) {
     let (number, state) = (sockfd.number(), trace::state(&sockfd));
     let Sockfd { socket, peer } = sockfd;
-    let call = format_args!("close({number})");
-    let closed = trace::timed(state, call, || {
+    let closed = trace::timed(state, format_args!("close({number})"), || {
         unistd::close(socket).map_err(io::Error::from)
     });
     if trace::on() {

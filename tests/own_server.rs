@@ -1,34 +1,36 @@
-//! README's server of one's own: the library's page shows the same program, and it compiles,
-//! runs and can be started again as it stands.
+//! The server of src/own_server.md compiles, runs and can be started again as it stands.
 //!
 //! Ignored where Cargo cannot make a crate offline, as another user than the one who built this.
 
 mod common;
 
 use common::*;
+use nix::libc;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
+use std::net::Shutdown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const README: &str = include_str!("../README.md");
-const LIB: &str = include_str!("../src/lib.rs");
+const TEXT: &str = include_str!("../src/own_server.md");
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 fn main() {
     let made = make_crate().err().map(|why| format!("no crate: {why}"));
-    machine::run(
-        made,
-        tests![readmes_program_runs_and_starts_again_over_time_wait],
-    );
+    let tests = tests![
+        the_server_runs_and_starts_again_over_time_wait,
+        a_panic_in_the_handler_kills_the_child_and_the_parent_prints_it,
+    ];
+    machine::run(made, tests);
 }
 
 /// The lines between ```` ```start ```` and ```` ``` ````.
-fn block(text: &str, start: &str) -> String {
-    let lines = text
+fn block(start: &str) -> String {
+    let lines = TEXT
         .lines()
         .skip_while(|line| *line != format!("```{start}"));
     let block: Vec<_> = lines.skip(1).take_while(|line| *line != "```").collect();
@@ -40,39 +42,49 @@ fn crate_directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("own_server")
 }
 
+/// Where Cargo has built the tests: what does not differ is not compiled again.
+fn target_directory() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
 fn cargo(subcommand: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(subcommand)
         .arg("--offline")
         .current_dir(crate_directory());
-    cargo.env("CARGO_TARGET_DIR", crate_directory().join("target"));
+    cargo.env("CARGO_TARGET_DIR", target_directory());
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0"); // it is faster
     cargo
 }
 
-/// A crate with README's dependencies and README's program, but for its address, which is an
-/// argument here.
+/// A crate with the text's dependencies and the text's program, but for its address, which is
+/// an argument here. In a second program the handler panics.
 fn make_crate() -> Result<(), String> {
-    let program = block(README, "rust");
-    let address = "\"0.0.0.0:9877\"";
-    assert!(program.contains(address));
-    let program = program.replace(address, "std::env::args().nth(1).unwrap()");
-    let dependencies = block(README, "toml");
+    let program = block("rust,no_run");
+    let replace = |program: &str, from: &str, to: &str| {
+        assert!(program.contains(from), "no {from}");
+        program.replace(from, to)
+    };
+    let program = replace(
+        &program,
+        "\"0.0.0.0:9877\"",
+        "std::env::args().nth(1).unwrap()",
+    );
+    let panics = replace(&program, "Ok(()) //", "panic!() //");
+    let dependencies = block("toml");
     let (start, rest) = dependencies.split_once("path = \"").unwrap();
     let (_, end) = rest.split_once('"').unwrap();
     let package = "[package]\nname = \"own_server\"\nedition = \"2024\"\n\n[workspace]\n\n";
     let manifest = format!("{package}{start}path = \"{REPOSITORY}\"{end}");
 
     let directory = crate_directory();
-    let made = fs::create_dir_all(directory.join("src"))
+    let lock = || fs::read(format!("{REPOSITORY}/Cargo.lock"));
+    let made = fs::create_dir_all(directory.join("src/bin"))
         .and_then(|()| fs::write(directory.join("Cargo.toml"), manifest))
         .and_then(|()| fs::write(directory.join("src/main.rs"), program))
-        .and_then(|()| {
-            fs::copy(
-                format!("{REPOSITORY}/Cargo.lock"),
-                directory.join("Cargo.lock"),
-            )
-        });
+        .and_then(|()| fs::write(directory.join("src/bin/own_server_panics.rs"), panics))
+        .and_then(|()| fs::write(directory.join("Cargo.lock"), lock()?));
     made.map_err(|why| format!("{}: {why}", directory.display()))?;
     let ended = run(&mut cargo(&["tree"]));
     match ended.code {
@@ -81,17 +93,7 @@ fn make_crate() -> Result<(), String> {
     }
 }
 
-fn readmes_program_runs_and_starts_again_over_time_wait() {
-    let page = LIB.lines().filter_map(|line| line.strip_prefix("//!"));
-    let page: Vec<_> = page
-        .map(|line| line.strip_prefix(' ').unwrap_or(line))
-        .collect();
-    assert_eq!(
-        block(&page.join("\n"), "no_run"),
-        block(README, "rust"),
-        "src/lib.rs"
-    );
-
+fn build() {
     let mut build = spawn(&mut cargo(&["build", "--quiet"]));
     let start = Instant::now();
     let built = loop {
@@ -99,18 +101,25 @@ fn readmes_program_runs_and_starts_again_over_time_wait() {
             Some(status) => break status,
             None => sleep(Duration::from_millis(10)),
         }
-        assert!(
-            start.elapsed() < 10 * DEADLINE,
-            "the dependencies take longer"
-        );
+        let over = start.elapsed() > 10 * DEADLINE;
+        assert!(!over, "the dependencies take longer");
     };
     assert!(built.success());
-    let program = crate_directory().join("target/debug/own_server");
+}
 
+/// Starts one of the programs, which the first caller builds.
+fn start(program: &str, address: &str) -> Client {
+    static BUILT: LazyLock<()> = LazyLock::new(build);
+    *BUILT;
+    let program = target_directory().join("debug").join(program);
+    let mut command = Command::new(program);
+    Client::spawn(command.arg(address), Stdio::null(), Stdio::null())
+}
+
+fn the_server_runs_and_starts_again_over_time_wait() {
     let mut address = "127.0.0.1:0".to_owned();
     for _ in 0..2 {
-        let mut command = Command::new(&program);
-        let server = Client::spawn(command.arg(&address), Stdio::null(), Stdio::null());
+        let server = start("own_server", &address);
         let servaddr = listening_address(server.pid());
         address = servaddr.to_string();
 
@@ -124,4 +133,20 @@ fn readmes_program_runs_and_starts_again_over_time_wait() {
         drop(stream);
         wait_state(servaddr, client, "TIME_WAIT");
     }
+}
+
+fn a_panic_in_the_handler_kills_the_child_and_the_parent_prints_it() {
+    let mut server = start("own_server_panics", "127.0.0.1:0");
+    set_limit(server.pid(), libc::RLIMIT_CORE, Some(0));
+    let mut stream = connect(listening_address(server.pid()));
+    let child = || children(server.pid()).first().copied();
+    let child = wait_while_alive(server.pid(), "the child", child);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut stream), b"");
+    wait_until("the parent to reap the child", || gone(child));
+    wait_accepting(server.pid());
+    signal(server.pid(), Signal::SIGTERM);
+    let said = server.wait().stderr;
+    let line = format!("own_server_panics: child {child} was killed, signal: 6 (SIGABRT)");
+    assert!(said.lines().any(|said| said == line), "{said}");
 }

@@ -92,12 +92,27 @@ pub fn zombie_status(pid: Pid) -> i32 {
 /// The children of a process, zombies too.
 pub fn children(parent: Pid) -> Vec<Pid> {
     let parent = parent.to_string();
-    fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
-        .map(Pid::from_raw)
-        .filter(|&pid| stat(pid).is_some_and(|stat| stat[1] == parent))
-        .collect()
+    let is_child = |pid: &Pid| stat(*pid).is_some_and(|stat| stat[1] == parent);
+    processes().filter(is_child).collect()
+}
+
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").unwrap();
+    let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.map(Pid::from_raw)
+}
+
+/// The processes of a session, which has its leader's number, but for zombies.
+pub fn session(leader: Pid) -> Vec<Pid> {
+    let leader = leader.to_string();
+    let is_in_it = |pid: &Pid| stat(*pid).is_some_and(|stat| stat[3] == leader && stat[0] != "Z");
+    processes().filter(is_in_it).collect()
+}
+
+/// The process group that reads the terminal of a process.
+pub fn foreground(pid: Pid) -> Pid {
+    let stat = stat(pid).expect("the process has ended");
+    Pid::from_raw(stat[5].parse().unwrap())
 }
 
 /// The system call in which a process sleeps, and its first argument.

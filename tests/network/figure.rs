@@ -19,16 +19,16 @@ const DELAY: Duration = Duration::from_millis(10);
 const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "192.0.2.2:9877";
 
-pub fn w13_the_session_of_one_line_is_the_drawing_in_readme() {
-    let readme = without_times(&fs::read_to_string("README.md").unwrap());
+pub fn w13_the_session_of_one_line_is_the_drawing_in_the_laboratory() {
+    let laboratory = without_times(&fs::read_to_string("src/laboratory.md").unwrap());
     // On a busy machine a process may take longer than a segment.
     let drawings = iter::repeat_with(drawing).take(5);
     let other: Vec<_> = drawings
-        .take_while(|drawing| !readme.contains(&without_times(drawing)))
+        .take_while(|drawing| !laboratory.contains(&without_times(drawing)))
         .collect();
     assert!(
         other.len() < 5,
-        "README has another drawing than this:\n{}",
+        "the laboratory has another drawing than this:\n{}",
         other[0]
     );
 }

@@ -11,11 +11,13 @@ mod common;
 mod dead_links;
 mod figure;
 mod handshake;
+mod laboratory;
 mod namespace;
 mod output;
 mod peer;
 mod simultaneous;
 mod termination;
+mod transcript;
 mod wire;
 
 use addresses::*;
@@ -29,6 +31,7 @@ use output::*;
 use simultaneous::*;
 use std::process::ExitCode;
 use termination::*;
+use transcript::*;
 
 fn main() -> ExitCode {
     close_inherited_descriptors_in_children();
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
         a15_a17_simultaneous_close_goes_from_fin_wait_1_by_closing_to_time_wait,
         w11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one,
         w12_the_kernel_chooses_the_source_address_by_route,
-        w13_the_session_of_one_line_is_the_drawing_in_readme,
+        w13_the_session_of_one_line_is_the_drawing_in_the_laboratory,
         lines_typed_during_a_cut_of_a_second_arrive_after_it,
         a_link_cut_for_ever_ends_the_client,
         a8_a_server_that_does_not_answer_a_syn_ends_the_client,
@@ -87,11 +90,29 @@ fn main() -> ExitCode {
     ];
     let ipv6_allowed = allowed.clone().and_then(|()| namespace::ipv6());
     let mut trials = Vec::new();
-    for (allowed, tests) in [(allowed, &tests[..]), (ipv6_allowed, &ipv6_tests)] {
+    for (allowed, tests) in [(allowed.clone(), &tests[..]), (ipv6_allowed, &ipv6_tests)] {
         for &(name, test) in tests {
             let allowed = allowed.clone();
             trials.push(Trial::ignorable_test(name, move || run(allowed, test)));
         }
+    }
+
+    for (number, name) in laboratory::experiments() {
+        let allowed = allowed.clone();
+        let experiment = move || {
+            let allowed = allowed.and_then(|()| laboratory::try_tools(number));
+            run(allowed, || laboratory::type_experiment(number))
+        };
+        trials.push(Trial::ignorable_test(name, experiment));
+    }
+    let tests = tests![
+        a_number_of_up_to_three_digits_is_itself_and_so_is_9877,
+        a_longer_number_is_any_number_but_always_the_same_one,
+        lines_come_in_their_order_but_for_those_of_ss_and_of_several_programs,
+        only_what_an_ellipsis_or_brackets_allow_may_differ,
+    ];
+    for (name, test) in tests {
+        trials.push(Trial::ignorable_test(name, move || run(Ok(()), test)));
     }
 
     let mut arguments = Arguments::from_args();
@@ -100,7 +121,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn run(allowed: Result<(), String>, test: fn()) -> Result<Completion, Failed> {
+fn run(allowed: Result<(), String>, test: impl FnOnce()) -> Result<Completion, Failed> {
     if let Err(reason) = allowed {
         return Ok(Completion::ignored_with(reason));
     }

@@ -1,0 +1,279 @@
+//! The form of the console blocks in src/laboratory.md, and whether a terminal shows them.
+
+use std::collections::HashMap;
+
+/// What the numbers of an experiment stand for.
+pub type Numbers = HashMap<String, String>;
+
+/// What is typed in a terminal, and what this terminal shows next.
+pub struct Step {
+    /// The number of its line.
+    pub line: usize,
+    pub terminal: usize,
+    pub typed: Typed,
+    pub shown: Vec<String>,
+}
+
+#[derive(PartialEq)]
+pub enum Typed {
+    /// `1$ command`
+    Command(String),
+    /// `1> text`, `1> ^D`
+    Text(String),
+    /// `1>`
+    Nothing,
+}
+
+/// The steps in the console blocks of these lines, which have their numbers.
+pub fn steps(lines: &[(usize, &str)]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut in_block = false;
+    for &(number, line) in lines {
+        if line.starts_with("```") {
+            in_block = line == "```console";
+        } else if in_block {
+            match typed(line) {
+                Some((terminal, typed)) => steps.push(Step {
+                    line: number,
+                    terminal,
+                    typed,
+                    shown: Vec::new(),
+                }),
+                None => steps.last_mut().unwrap().shown.push(line.to_owned()),
+            }
+        }
+    }
+    steps
+}
+
+fn typed(line: &str) -> Option<(usize, Typed)> {
+    let (terminal, rest) = line.split_at_checked(1)?;
+    let typed = match rest.split_at_checked(2) {
+        Some(("$ ", command)) => Typed::Command(command.to_owned()),
+        Some(("> ", text)) => Typed::Text(text.to_owned()),
+        _ if rest == ">" => Typed::Nothing,
+        _ => return None,
+    };
+    Some((terminal.parse().ok()?, typed))
+}
+
+impl Step {
+    /// Whether it changes nothing, so that it can be typed again.
+    pub fn only_looks(&self) -> bool {
+        let looks = |command: &str| command.starts_with("look") || command.starts_with("ps ");
+        matches!(&self.typed, Typed::Command(command) if looks(command))
+    }
+
+    /// Whether this is what the terminal is to show. If so, learns the numbers.
+    pub fn is_shown(&self, shown: &str, numbers: &mut Numbers) -> bool {
+        let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let expected: Vec<_> = self.shown.iter().map(|line| fold(line)).collect();
+        let expected: Vec<_> = expected.iter().map(|line| words(line)).collect();
+        let shown: Vec<_> = shown.lines().map(fold).collect();
+        let shown = shown.iter().filter(|line| !line.is_empty());
+        let shown: Vec<_> = shown.map(|line| words(line)).collect();
+        // ss has no order; and where nothing is typed, the programs of before show something.
+        let any_order = self.only_looks() || self.typed == Typed::Nothing;
+        match lines_match(&expected, &shown, any_order, numbers) {
+            Some(learned) => {
+                *numbers = learned;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// A command with the numbers of this machine.
+pub fn with_numbers(command: &str, numbers: &Numbers) -> String {
+    let of_this_machine = |word| numbers.get(word).map_or(word, String::as_str);
+    words(command).into_iter().map(of_this_machine).collect()
+}
+
+/// The numbers and the times in a line, and each other character.
+fn words(line: &str) -> Vec<&str> {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let mut words = Vec::new();
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let n = digits(rest);
+        let fraction = rest[n..].strip_prefix('.').map_or(0, digits);
+        let is_time = (n, fraction) == (10, 6);
+        let length = if is_time { 17 } else { n.max(first.len_utf8()) };
+        let (word, others) = rest.split_at(length);
+        words.push(word);
+        rest = others;
+    }
+    words
+}
+
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_time(word: &str) -> bool {
+    word.len() == 17
+}
+
+fn lines_match(
+    expected: &[Vec<&str>],
+    shown: &[Vec<&str>],
+    any_order: bool,
+    numbers: &Numbers,
+) -> Option<Numbers> {
+    let Some((first, others)) = shown.split_first() else {
+        let over = expected.iter().all(|line| may_be_missing(line));
+        return over.then(|| numbers.clone());
+    };
+    (0..expected.len()).find_map(|n| {
+        let (before, line) = (&expected[..n], &expected[n]);
+        if !before
+            .iter()
+            .all(|earlier| may_swap(earlier, line, any_order))
+        {
+            return None;
+        }
+        let left = [before, &expected[n + 1..]].concat();
+        let with = |expected: &[Vec<&str>]| {
+            let mut learned = numbers.clone();
+            line_matches(without_brackets(line), first, &mut learned)
+                .then(|| lines_match(expected, others, any_order, &learned))?
+        };
+        let without = || lines_match(&left, shown, any_order, numbers);
+        match line[..] {
+            ["…"] => without().or_else(|| with(expected)),
+            ["(", .., ")"] => with(&left).or_else(without),
+            _ => with(&left),
+        }
+    })
+}
+
+fn may_be_missing(line: &[&str]) -> bool {
+    matches!(line, ["…"] | ["(", .., ")"])
+}
+
+fn without_brackets<'a, 'b>(line: &'a [&'b str]) -> &'a [&'b str] {
+    match line {
+        ["(", line @ .., ")"] => line,
+        _ => line,
+    }
+}
+
+fn may_swap(one: &[&str], other: &[&str], any_order: bool) -> bool {
+    // After the time stands `tcpserv[1234]`, or the `IP` of tcpdump.
+    let program = |line: &[&str]| {
+        let line = without_brackets(line);
+        let program = line.split(|word| *word == " ").nth(1)?;
+        (is_time(line[0]) || line[0] == "…").then(|| program.concat())
+    };
+    match (program(one), program(other)) {
+        (Some(one), Some(other)) => one != other,
+        _ => any_order,
+    }
+}
+
+/// The numbers that it learns are right only if it returns true.
+fn line_matches(expected: &[&str], shown: &[&str], numbers: &mut Numbers) -> bool {
+    match (expected, shown) {
+        ([], _) => shown.is_empty(),
+        (["…", others @ ..], _) => (0..=shown.len()).any(|n| {
+            let mut learned = numbers.clone();
+            let matches = line_matches(others, &shown[n..], &mut learned);
+            if matches {
+                *numbers = learned;
+            }
+            matches
+        }),
+        (_, []) => false,
+        ([word, others @ ..], [first, rest @ ..]) => {
+            stands_for(word, first, numbers) && line_matches(others, rest, numbers)
+        }
+    }
+}
+
+fn stands_for(word: &str, shown: &str, numbers: &mut Numbers) -> bool {
+    if is_time(word) {
+        is_time(shown)
+    } else if is_number(word) && word.len() > 3 && word != "9877" {
+        let number = numbers.entry(word.to_owned());
+        is_number(shown) && number.or_insert(shown.to_owned()) == shown
+    } else {
+        word == shown
+    }
+}
+
+/// Whether a terminal that shows `shown` after `block`'s only command is right.
+fn is_right(block: &str, shown: &str) -> bool {
+    let block = format!("```console\n{block}\n```");
+    let lines: Vec<_> = (1..).zip(block.lines()).collect();
+    steps(&lines)[0].is_shown(shown, &mut Numbers::new())
+}
+
+pub fn a_number_of_up_to_three_digits_is_itself_and_so_is_9877() {
+    let look = "3$ look
+CLOSE-WAIT 1      0          127.0.0.1:9877     127.0.0.1:52534 users:((\"tcpserv\",pid=6231,fd=4))";
+    let shown = |recv_q: u32, port: u32, fd: u32| {
+        format!(
+            "CLOSE-WAIT {recv_q} 0 127.0.0.1:{port} 127.0.0.1:40000 users:((\"tcpserv\",pid=77,fd={fd}))\n"
+        )
+    };
+    assert!(is_right(look, &shown(1, 9877, 4)));
+    assert!(!is_right(look, &shown(7, 9877, 4)));
+    assert!(!is_right(look, &shown(11, 9877, 4)));
+    assert!(!is_right(look, &shown(1, 9878, 4)));
+    assert!(!is_right(look, &shown(1, 9877, 3)));
+    assert!(!is_right(
+        look,
+        &shown(1, 9877, 4).replace("77,", "77,ino=1,")
+    ));
+}
+
+pub fn a_longer_number_is_any_number_but_always_the_same_one() {
+    let block = "1$ date\n6231 in 6230\n6231 in 6232";
+    assert!(is_right(block, "5 in 4\n5 in 12345678\n"));
+    assert!(!is_right(block, "5 in 4\n6 in 12345678\n"));
+    assert!(!is_right(block, "5 in 4\n5 in x\n"));
+    let time = "1$ date\n1764044103.743382 6231";
+    assert!(is_right(time, "1764044104.000000 1\n"));
+    assert!(!is_right(time, "17640441 1\n"));
+}
+
+pub fn lines_come_in_their_order_but_for_those_of_ss_and_of_several_programs() {
+    let in_order = "one\ntwo\n";
+    assert!(is_right("1$ date\none\ntwo", in_order));
+    assert!(!is_right("1$ date\ntwo\none", in_order));
+    assert!(is_right("1$ look\ntwo\none", in_order));
+    assert!(is_right("1>\ntwo\none", in_order));
+    assert!(!is_right("1$ look\none\none", in_order));
+    let [a, b, c] = [
+        "1764044103.743382 tcpserv[6231] a",
+        "1764044103.743383 tcpserv[6231] b",
+        "1764044103.743384 tcpserv[6230] c",
+    ];
+    let sort = format!("1$ sort log\n{a}\n{b}\n{c}");
+    assert!(is_right(&sort, &format!("{a}\n{c}\n{b}\n")));
+    assert!(!is_right(&sort, &format!("{b}\n{a}\n{c}\n")));
+    assert!(!is_right(&sort, &format!("{a}\n{c}\n")));
+    assert!(is_right(
+        &format!("1>\n{a}\n{b}\n{c}"),
+        &format!("{a}\n{c}\n{b}\n")
+    ));
+    assert!(!is_right(
+        &format!("1>\n{a}\n{b}\n{c}"),
+        &format!("{b}\n{a}\n{c}\n")
+    ));
+}
+
+pub fn only_what_an_ellipsis_or_brackets_allow_may_differ() {
+    assert!(is_right("1$ date\na…z", "a to z\n"));
+    assert!(!is_right("1$ date\na…z", "a to y\n"));
+    assert!(is_right("1$ date\na\n…\nz", "a\nb\nc\nz\n"));
+    assert!(is_right("1$ date\na\n…\nz", "a\nz\n"));
+    assert!(!is_right("1$ date\na\n…\nz", "a\nb\n"));
+    assert!(is_right("1$ date\na\n(b)\nc", "a\nb\nc\n"));
+    assert!(is_right("1$ date\na\n(b)\nc", "a\nc\n"));
+    assert!(!is_right("1$ date\na\n(b)\nc", "a\nd\nc\n"));
+    assert!(!is_right("1$ date\na", "a\nb\n"));
+    assert!(!is_right("1$ date\na\nb", "a\n"));
+    assert!(!is_right("1$ date", "a\n"));
+}
