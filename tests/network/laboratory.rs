@@ -15,6 +15,7 @@ use std::{env, thread};
 
 const FILE: &str = "src/laboratory.md";
 const LABORATORY: &str = include_str!("../../src/laboratory.md");
+const README: &str = include_str!("../../README.md");
 
 /// The number of each experiment, and the name of its test.
 pub fn experiments() -> Vec<(usize, String)> {
@@ -55,6 +56,22 @@ pub fn type_experiment(number: usize) {
     if let Err(why) = laboratory.run(&steps_of(number)) {
         panic!("{FILE}: {why}\n{}", laboratory.screens());
     }
+}
+
+/// Types the sessions of README, one section after the other.
+pub fn type_readme() {
+    let lines: Vec<_> = (1..).zip(README.lines()).collect();
+    let sections = lines.chunk_by(|_, (_, next)| !next.starts_with("## "));
+    let sessions = sections.map(steps).filter(|steps| !steps.is_empty());
+    let mut typed = 0;
+    for steps in sessions {
+        typed += 1;
+        let mut laboratory = Laboratory::open(100 + typed);
+        if let Err(why) = laboratory.run(&steps) {
+            panic!("README.md: {why}\n{}", laboratory.screens());
+        }
+    }
+    assert_eq!(typed, 2);
 }
 
 /// Tries the tools of an experiment.

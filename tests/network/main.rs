@@ -105,6 +105,10 @@ fn main() -> ExitCode {
         };
         trials.push(Trial::ignorable_test(name, experiment));
     }
+    let readme_allowed = allowed.clone();
+    trials.push(Trial::ignorable_test("the_sessions_of_readme", move || {
+        run(readme_allowed, laboratory::type_readme)
+    }));
     let tests = tests![
         a_number_of_up_to_three_digits_is_itself_and_so_is_9877,
         a_longer_number_is_any_number_but_always_the_same_one,
