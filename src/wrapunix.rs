@@ -109,11 +109,15 @@ fn is_single_threaded() -> io::Result<bool> {
     // SAFETY: where glibc has this symbol (2.32), it is a `char` that lives as long as the process.
     #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
     let find = || Some(unsafe { &__libc_single_threaded });
-    // SAFETY: likewise; dlsym takes a C string. (In a static program it finds nothing.)
     #[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
-    let find = || unsafe {
-        let flag = libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr());
-        flag.cast::<AtomicU8>().as_ref()
+    let find = || {
+        let name = c"__libc_single_threaded".as_ptr(); // in a static program dlsym finds nothing
+        // SAFETY: likewise; dlsym takes a C string.
+        unsafe {
+            libc::dlsym(libc::RTLD_DEFAULT, name)
+                .cast::<AtomicU8>()
+                .as_ref()
+        }
     };
     // Looked up once: the look-up writes to a page, and each child would copy it.
     let flag = FLAG.get_or_init(find);
