@@ -23,7 +23,8 @@
 //! # Ok(())
 //! # }
 //! ```
-//! One error of [`str_cli()`] is none of a call that failed for good: `error.is::<StdoutClosed>()`.
+//! When nobody reads its output any more, [`str_cli()`] returns an error, too;
+//! `error.is::<StdoutClosed>()` tells it from the others.
 //!
 //! # From the documents to the functions
 //!

@@ -26,28 +26,26 @@ use std::os::fd::AsFd;
 pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let mut sendline = Vec::with_capacity(MAXLINE);
     let mut recvline = Vec::with_capacity(MAXLINE);
-    let mut fp = input(fp);
-    let mut stdout = output(stdout);
-    let mut from_server = BufReader::new(sockfd); // the static buffer of the book's readline
+    let mut fp = input(fp); // C's stdin, with its buffer
+    let mut stdout = output(stdout); // C's stdout, with its buffer
+    let mut from_server = BufReader::new(sockfd); // for the static buffer of the book's readline
 
     while Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {
         Writen(sockfd, &sendline)?;
 
-        // Not in the listing: the input has ended without a newline.
+        // Not in the listing: the input has ended without a newline. Send a FIN, print the echo.
         if !is_whole(&sendline) {
             return end_of_answer(sendline.len(), sockfd, &mut from_server, &mut stdout);
         }
 
         let nread = Readline(&mut from_server, &mut recvline, MAXLINE);
+        Fputs(&recvline, &mut stdout)?; // also a part of a line, before an error or the FIN
+        nread?;
         if !is_whole(&recvline) {
-            Fputs(&recvline, &mut stdout)?; // the listing has `== 0`; a part of a line is printed, too
-            nread?;
-            bail!(PREMATURELY);
+            bail!(PREMATURELY); // the listing has `== 0`
         }
 
-        Fputs(&recvline, &mut stdout)?;
-
-        // Not in the listing: before Fgets sleeps for more input, all echoes are shown.
+        // Not in the listing: fp's buffer has no whole line, so Fgets may sleep. First show all echoes.
         if !fp.buffer().contains(&b'\n') {
             Fflush(&mut stdout)?;
         }

@@ -119,7 +119,7 @@ fn is_single_threaded() -> io::Result<bool> {
                 .as_ref()
         }
     };
-    // Looked up once: the look-up writes to a page, and each child would copy it.
+    // Looked up once: the look-up writes to a page, which would be copied at each fork.
     let flag = FLAG.get_or_init(find);
     if flag.is_some_and(|flag| flag.load(Ordering::Relaxed) != 0) {
         return Ok(true);

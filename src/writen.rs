@@ -34,9 +34,8 @@ pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
     let written = sends(sockfd, format_args!("Writen({sockfd})"), || {
         write_all(sockfd, buf)
     });
-    written
-        .map(drop)
-        .with_context(|| format!("writen error: {}", sockfd.peer_name()))
+    written.with_context(|| format!("writen error: {}", sockfd.peer_name()))?;
+    Ok(())
 }
 
 fn write_all(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {

@@ -18,7 +18,7 @@ fn main() {
 
 /// The listing's main.
 fn tcpcli(args: &Args) -> Result<()> {
-    let mut servaddr = args.ip_address; // sin_family, sin_addr; clap has called Inet_pton
+    let mut servaddr = args.ip_address; // sin_family, sin_addr; the option parser has called Inet_pton
     servaddr.set_port(args.port); // sin_port
 
     let sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
@@ -33,7 +33,8 @@ fn tcpcli(args: &Args) -> Result<()> {
         str_cli(stdin(), &sockfd, stdout()) // do it all
     };
 
-    exit(exit_status(done)); // exit(0): the kernel closes all descriptors, and sockfd's FIN is sent
+    // exit(0), or exit(1) after an error, which it prints. The kernel closes all descriptors: the FIN
+    exit(exit_status(done));
 }
 
 // The rest is not in the listing: the options.

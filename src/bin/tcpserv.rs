@@ -26,22 +26,23 @@ fn tcpserv(args: &Args) -> Result<()> {
 
     Bind(&listenfd, servaddr)?;
 
-    Listen(&listenfd, args.backlog)?;
+    Listen(&listenfd, args.backlog)?; // LISTENQ, if no option says otherwise
 
     Signal(SIGCHLD, sig_chld)?; // added: no zombies
-    err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added
+    err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: a message
 
     loop {
         wait_at_limit(args); // added: sleeps while there are --max-clients children
 
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
-        let childpid = Fork();
+        let childpid = Fork(); // no `?`: its error does not end the server
         if let Ok(ForkResult::Child) = childpid {
             Close(listenfd); // close listening socket
             set_timeout(&connfd, args); // added: --idle-timeout
             let served = str_echo(&connfd); // process the request
-            _exit(exit_status(served)); // exit(0), or exit(1) after an error, which it prints
+            // _exit: the buffers are the parent's. 0, or 1 after an error, which it prints
+            _exit(exit_status(served));
         }
         if let Err(error) = childpid {
             err_ret(&error.context(format!("no child for {cliaddr}"))); // added: the server goes on
