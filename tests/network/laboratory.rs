@@ -38,16 +38,20 @@ fn experiment(heading: &str) -> Option<(usize, &str)> {
 /// What is typed in an experiment: what stands before the first one is typed before each.
 fn steps_of(number: usize) -> Vec<Step> {
     let lines: Vec<_> = (1..).zip(LABORATORY.lines()).collect();
-    let mut sections = lines.chunk_by(|_, (_, next)| !next.starts_with("## "));
+    let sections = lines.chunk_by(|_, (_, next)| !next.starts_with("## "));
+    let sections: Vec<_> = sections.collect();
     let is_it = |section: &&[(usize, &str)]| {
         experiment(section[0].1).is_some_and(|(this, _)| this == number)
     };
     let before = sections
-        .clone()
+        .iter()
         .take_while(|section| experiment(section[0].1).is_none());
-    let own = steps(sections.find(is_it).unwrap());
+    let own = steps(sections.iter().copied().find(is_it).unwrap());
     assert!(!own.is_empty(), "it has no console block");
-    before.flat_map(steps).chain(own).collect()
+    before
+        .flat_map(|section| steps(section))
+        .chain(own)
+        .collect()
 }
 
 /// Types an experiment.
