@@ -5,13 +5,12 @@
 
 use crate::retry::{Blocking, retry, wait_ready};
 use anyhow::{Error, Result};
-use nix::fcntl::{OFlag, open};
+use nix::libc;
 use nix::poll::{PollFlags, PollTimeout};
-use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::write;
 use std::fmt::{self, Arguments, Display};
 use std::io::{self, Write};
-use std::{env, path::Path, process, sync::OnceLock};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::{env, fs::File, path::Path, process, sync::OnceLock};
 
 /// Prints the error on standard error, in one line, and returns.
 ///
@@ -58,23 +57,24 @@ impl Display for StdoutClosed {
 /// signal handler may call it.
 pub fn err_msg(message: impl Display) {
     write_line(format_args!("{}: {message}", program()), |line| {
-        // Others may share the descriptor, so it stays as it is. A terminal or a pipe is opened once
-        // more: then a write fails where it would have to wait. (A file would be written from its start.)
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let stderr = open("/proc/self/fd/2", flags, Mode::empty());
-        let kind = stderr
-            .as_ref()
-            .map_or(0, |stderr| fstat(stderr).map_or(0, |stat| stat.st_mode));
-        let is_full = || {
+        // The descriptor stays as it is: other processes may share it. A terminal or a pipe is opened
+        // once more, with O_NONBLOCK: then a write that would have to wait fails. A file is not: it
+        // would be written from its start. A socket cannot be opened.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let opened = File::options()
+            .write(true)
+            .custom_flags(flags)
+            .open("/proc/self/fd/2");
+        let opened = opened.and_then(|file| Ok((file.metadata()?.file_type(), file)));
+        let would_wait = || {
             let ready = wait_ready(&io::stderr(), PollFlags::POLLOUT, PollTimeout::ZERO);
             ready.is_ok_and(|ready| !ready)
         };
-        let kind = SFlag::from_bits_truncate(kind) & SFlag::S_IFMT;
-        match stderr {
-            Ok(stderr) if [SFlag::S_IFCHR, SFlag::S_IFIFO].contains(&kind) => {
-                retry(|| write(&stderr, line))
+        match opened {
+            Ok((kind, mut file)) if kind.is_char_device() || kind.is_fifo() => {
+                retry(|| file.write(line))
             }
-            _ if is_full() => Ok(0),
+            _ if would_wait() => Ok(0),
             _ => Blocking(io::stderr()).write(line),
         }
     });

@@ -16,9 +16,10 @@ use std::time::Duration;
 /// room in the send buffer, before they fail with `idle for …` ([`ErrorKind::TimedOut`]). 0
 /// switches it off.
 ///
-/// A peer whose host still takes what was sent to it is not idle: they wait again while it has
-/// acknowledged bytes since the last time-out. So the error may come after up to three times as
-/// long. A signal restarts the time-out.
+/// A peer whose host still takes what was sent to it is not idle. So while sent bytes are not
+/// acknowledged, the first time-out is no error, and a later one is none if some were acknowledged
+/// since the one before: the error may come after up to three times as long. A signal restarts the
+/// time-out.
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
@@ -26,11 +27,9 @@ pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
     let timeout = Some(Duration::from_secs(seconds.into()));
     let receive = connfd.socket.set_read_timeout(timeout);
     let both = receive.and_then(|()| connfd.socket.set_write_timeout(timeout));
-    trace!(
-        connfd,
-        both, "setsockopt({connfd}, SO_RCVTIMEO and SO_SNDTIMEO, {seconds} s)"
-    );
-    both.context("setsockopt error: SO_RCVTIMEO and SO_SNDTIMEO")
+    let names = "SO_RCVTIMEO and SO_SNDTIMEO";
+    trace!(connfd, both, "setsockopt({connfd}, {names}, {seconds} s)");
+    both.with_context(|| format!("setsockopt error: {names}"))
 }
 
 /// read(2). It can fail as idle.
@@ -43,10 +42,10 @@ pub(crate) fn write(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {
     unless_idle(sockfd, PollFlags::POLLOUT, || unistd::write(sockfd, buf))
 }
 
-/// Makes the call, and again after a time-out in which the peer has acknowledged bytes.
+/// Makes the call, and makes it again after each time-out that is no error (see set_idle_timeout).
 ///
-/// If sent bytes are not acknowledged at the end of the last one, it sets SO_LINGER to 0: the
-/// close sends a reset, and the kernel drops the bytes.
+/// If sent bytes are not acknowledged when the error comes, it sets SO_LINGER to 0: then the close
+/// sends a reset, and the kernel drops the bytes.
 fn unless_idle(
     sockfd: &Sockfd,
     ready: PollFlags,
@@ -59,10 +58,7 @@ fn unless_idle(
             Err(Errno::EAGAIN) => {}
             done => return Ok(done?),
         }
-        let timeout = match ready {
-            PollFlags::POLLIN => socket.read_timeout()?,
-            _ => socket.write_timeout()?,
-        };
+        let timeout = socket.read_timeout()?; // that of writes is the same
         // If somebody made the socket non-blocking, the call has not waited yet.
         if socket.nonblocking()? {
             let limit = timeout.and_then(|timeout| PollTimeout::try_from(timeout).ok());

@@ -23,8 +23,8 @@
 //! # Ok(())
 //! # }
 //! ```
-//! When nobody reads its output any more, [`str_cli()`] returns an error, too;
-//! `error.is::<StdoutClosed>()` tells it from the others.
+//! When nobody reads its output any more, [`str_cli()`] returns an error, too: the one for which
+//! `error.is::<StdoutClosed>()` is true.
 //!
 //! # From the documents to the functions
 //!

@@ -3,7 +3,7 @@
 //! The book's `lib/readline.c`. There the buffer is a static, shared by all descriptors.
 //! Here it is a `BufReader` around one socket.
 
-use crate::idle::read;
+use crate::idle;
 use crate::sockfd::Sockfd;
 use crate::trace::trace;
 use anyhow::{Context, Result};
@@ -19,8 +19,8 @@ pub const MAXLINE: usize = 4096;
 /// end of file.
 ///
 /// A line that is longer than `maxlen` bytes comes in pieces of `maxlen`; a last line
-/// without a newline comes without one. One read(2) brings as much as the `BufReader` holds,
-/// and serves all the lines in it.
+/// without a newline comes without one. One read(2) brings at most as much as the `BufReader` holds;
+/// the lines in it need no other read.
 ///
 /// # Errors
 /// `readline error: PEER: …`: the peer reset the connection (`ECONNRESET`); `idle for …`, where
@@ -49,7 +49,7 @@ pub(crate) fn read_line(
 /// read(2). `BufRead` calls it again after a signal.
 impl Read for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        read(self, buf)
+        idle::read(self, buf)
     }
 }
 

@@ -3,7 +3,6 @@
 //! The book's `lib/signal.c`, and the handler of its chapter 5.
 
 use crate::error::{err_msg, program};
-use crate::tcp_state::TcpState;
 use crate::trace;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -15,16 +14,16 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::{io, process::ExitStatus};
 
-/// sigaction(2): installs a signal handler, and unblocks the signal in case the process was
+/// sigaction(2): installs a signal handler, and unblocks the signal: the process may have been
 /// started with it blocked.
 ///
-/// Unlike the book's Signal it does not set SA_RESTART: when the signal comes, a call that sleeps
-/// fails with EINTR, for which the listing of str_echo has its `goto again`. Children that only
-/// stop send no SIGCHLD.
+/// Unlike the book's Signal it does not set SA_RESTART, so that a reader sees EINTR: a call that sleeps
+/// when the signal comes fails with it, and str_echo needs its `goto again`. A child that only stops
+/// causes no SIGCHLD.
 ///
 /// # Errors
 /// `sigaction error: SIGNAL: …`: the signal cannot be caught (`EINVAL`).
-pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
+pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
     let handler = SigHandler::Handler(handler.0);
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::empty());
     program(); // makes the name now: a signal handler must not allocate
@@ -32,14 +31,14 @@ pub fn Signal(signal: signal::Signal, handler: Handler) -> Result<()> {
     // SAFETY: sigaction is unsafe because a handler may do only what is async-signal-safe. All
     // handlers are in this file. `reap` makes system calls that are; it formats into an array on its
     // stack; the program's name is there already; it takes no lock, and restores errno.
-    unsafe { signal::sigaction(signal, &action) }
-        .and_then(|_| sigprocmask(SIG_UNBLOCK, Some(&signal.into()), None))
+    unsafe { signal::sigaction(signo, &action) }
+        .and_then(|_| sigprocmask(SIG_UNBLOCK, Some(&signo.into()), None))
         .map_err(io::Error::from)
-        .with_context(|| format!("sigaction error: {signal}"))
+        .with_context(|| format!("sigaction error: {signo}"))
 }
 
-/// A signal handler that is safe to install: C's `Sigfunc *`. Its field is private, so all handlers
-/// are in this file.
+/// A signal handler that is safe to install: the book's `Sigfunc *`. Its field is private, so all
+/// handlers are in this file.
 #[derive(Clone, Copy, Debug)]
 pub struct Handler(extern "C" fn(c_int));
 
@@ -47,24 +46,26 @@ pub struct Handler(extern "C" fn(c_int));
 /// and prints which signal has killed a child that [`Fork`](crate::Fork) made.
 ///
 /// Several children that end together may cause only one SIGCHLD, so the handler calls waitpid
-/// in a loop, as later in the book's chapter. A child inherits the handler. There it does nothing,
-/// so that it does not take the status of a command that the child runs. In the parent it may: then
-/// `Command::status()` fails with `ECHILD`.
+/// in a loop, as later in the book's chapter. A child of Fork inherits the handler, but there it does
+/// nothing: a command that the child runs keeps its status for the child. In the parent the handler
+/// may reap a command first; then `Command::status()` fails with `ECHILD`.
 #[allow(non_upper_case_globals)]
 pub const sig_chld: Handler = Handler(reap);
 
-/// Whether this process, and not its parent, has installed [`sig_chld`].
+/// Whether the handler reaps: since this process has called Signal, but neither while it forks nor in
+/// a child of Fork.
 static REAPS: AtomicBool = AtomicBool::new(false);
 
 /// The children that [`Fork`](crate::Fork) made and [`sig_chld`] has not reaped; the first COUNT
-/// entries are in use. A child beyond these is reaped too, but neither counted nor told.
+/// entries are in use. When all are, the next child is reaped too, but neither counted nor printed.
 static CHILDREN: [AtomicI32; 65_536] = [const { AtomicI32::new(0) }; 65_536];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The handler was called and did not reap.
+/// Whether the handler was called while it did not reap.
 static MISSED: AtomicBool = AtomicBool::new(false);
 
-/// Calls fork, and notes the child. It may end before that, so the handler reaps nothing meanwhile.
+/// Calls fork, and puts the child into CHILDREN. The child may end before that, so until then the
+/// handler reaps nothing.
 pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<ForkResult> {
     let reaps = REAPS.swap(false, SeqCst);
     let forked = fork();
@@ -114,15 +115,11 @@ extern "C" fn reap(_: c_int) {
             break;
         }
         let ended = ExitStatus::from_raw(status);
-        let is_own = forget_child(pid);
-        if is_own && trace::on() {
-            trace::event(
-                trace::now(),
-                TcpState::UNKNOWN,
-                format_args!("waitpid(-1) = {pid}, {ended}"),
-            );
+        if !forget_child(pid) {
+            continue;
         }
-        if is_own && ended.signal().is_some() {
+        trace::print(format_args!("waitpid(-1) = {pid}, {ended}"));
+        if ended.signal().is_some() {
             err_msg(format_args!("child {pid} was killed, {ended}"));
         }
     }

@@ -28,24 +28,24 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
     let mut recvline = Vec::with_capacity(MAXLINE);
     let mut fp = input(fp); // C's stdin, with its buffer
     let mut stdout = output(stdout); // C's stdout, with its buffer
-    let mut from_server = BufReader::new(sockfd); // for the static buffer of the book's readline
+    let mut from_server = BufReader::new(sockfd); // the buffer that the book's readline has as a static
 
     while Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {
         Writen(sockfd, &sendline)?;
 
-        // Not in the listing: the input has ended without a newline. Send a FIN, print the echo.
-        if !is_whole(&sendline) {
-            return end_of_answer(sendline.len(), sockfd, &mut from_server, &mut stdout);
+        // Added: the input has ended without a newline. Send the FIN now, then print the echo.
+        if is_cut(&sendline) {
+            return last_answer(sendline.len(), sockfd, &mut from_server, &mut stdout);
         }
 
         let nread = Readline(&mut from_server, &mut recvline, MAXLINE);
-        Fputs(&recvline, &mut stdout)?; // also a part of a line, before an error or the FIN
+        Fputs(&recvline, &mut stdout)?; // first what has come: it may be a part of a line, too
         nread?;
-        if !is_whole(&recvline) {
-            bail!(PREMATURELY); // the listing has `== 0`
+        if is_cut(&recvline) {
+            bail!(TERMINATED); // the listing has `== 0`, which is_cut finds too
         }
 
-        // Not in the listing: fp's buffer has no whole line, so Fgets may sleep. First show all echoes.
+        // Added: fp's buffer has no whole line, so Fgets may sleep. Before that, show all echoes.
         if !fp.buffer().contains(&b'\n') {
             Fflush(&mut stdout)?;
         }
@@ -53,16 +53,16 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
     Ok(())
 }
 
-pub(crate) const PREMATURELY: &str = "str_cli: server terminated prematurely";
+pub(crate) const TERMINATED: &str = "str_cli: server terminated prematurely";
 
-/// Whether this is all of a line, or a piece of MAXLINE bytes.
-fn is_whole(line: &[u8]) -> bool {
-    line.ends_with(b"\n") || line.len() == MAXLINE
+/// Whether the end of the stream has cut this line: no newline, and not a piece of MAXLINE bytes.
+fn is_cut(line: &[u8]) -> bool {
+    !line.ends_with(b"\n") && line.len() != MAXLINE
 }
 
-/// Sends the FIN after a last line of `nsent` bytes, and reads its answer up to a newline, or to the
-/// server's FIN.
-fn end_of_answer(
+/// Sends the FIN after a last line of `nsent` bytes, and prints its answer: all that comes, up to a
+/// newline or to the server's FIN.
+fn last_answer(
     nsent: usize,
     sockfd: &Sockfd,
     from_server: &mut BufReader<&Sockfd>,
@@ -73,12 +73,12 @@ fn end_of_answer(
     let mut received = 0;
     loop {
         let nread = Readline(from_server, &mut recvline, MAXLINE);
-        Fputs(&recvline, stdout)?; // also the part of a line that came before an error
+        Fputs(&recvline, stdout)?; // first what has come, as above
         received += nread?;
         match recvline.last() {
-            None if received < nsent => bail!(PREMATURELY),
+            None if received < nsent => bail!(TERMINATED),
             None | Some(b'\n') => return Fflush(stdout),
-            Some(_) => {} // a piece, or a part before the FIN
+            Some(_) => {} // a piece of the answer
         }
     }
 }

@@ -5,10 +5,10 @@
 
 use crate::buffer::with_buffer;
 use crate::error::err_quit;
-use crate::idle::read;
+use crate::idle;
 use crate::retry::{Blocking, retry};
 use crate::sockfd::Sockfd;
-use crate::str_cli::PREMATURELY;
+use crate::str_cli::TERMINATED;
 use crate::trace::trace;
 use crate::wrapsock::{SHUT_WR, Shutdown};
 use crate::wrapstdio::Fputs;
@@ -57,7 +57,7 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
     match report {
         Ok(Ok(sent)) if received >= sent => Ok(()),
         Ok(Err(error)) => Err(error),
-        _ => bail!(PREMATURELY),
+        _ => bail!(TERMINATED),
     }
 }
 
@@ -84,7 +84,7 @@ fn receive_all(sockfd: &Sockfd, stdout: impl AsFd) -> Result<usize> {
     let mut received = 0;
     with_buffer(|buf| {
         loop {
-            let n = retry(|| read(sockfd, buf));
+            let n = retry(|| idle::read(sockfd, buf));
             trace!(sockfd, n, "read({sockfd})");
             let n = n.with_context(|| format!("readline error: {}", sockfd.peer_name()))?;
             if n == 0 {

@@ -3,7 +3,7 @@
 //! The book's `lib/str_echo.c`.
 
 use crate::buffer::with_buffer;
-use crate::idle::read;
+use crate::idle;
 use crate::sockfd::Sockfd;
 use crate::trace::trace;
 use crate::writen::Writen;
@@ -17,10 +17,10 @@ use std::io::ErrorKind;
 /// does not answer (`ETIMEDOUT`), `idle for …` (only after
 /// [`set_idle_timeout`](crate::set_idle_timeout)); and those of [`Writen`].
 pub fn str_echo(sockfd: &Sockfd) -> Result<()> {
-    // buf is the listing's `char buf[MAXLINE]`; here it is larger.
+    // for `char buf[MAXLINE]`: the program's own static buffer, which is larger
     with_buffer(|buf| {
         loop {
-            let n = read(sockfd, buf);
+            let n = idle::read(sockfd, buf);
             trace!(sockfd, n, "read({sockfd})");
             match n {
                 Ok(0) => return Ok(()),

@@ -1,6 +1,6 @@
 //! The trace of `--trace`: see [`trace_start`].
 //!
-//! Without it an event costs one branch, and no system call.
+//! Without `--trace` each wrapper only asks whether there is a trace: no system call, no text.
 
 use crate::error::{program, write_line};
 use crate::retry::Blocking;
@@ -43,7 +43,6 @@ static CONNECTIONS: Mutex<BTreeMap<RawFd, Ends>> = Mutex::new(BTreeMap::new());
 /// [`_exit`](crate::_exit) close the sockets of the process themselves, and print each state that
 /// follows, for one second at most.
 pub fn trace_start() {
-    program(); // makes the name now: a signal handler must not allocate
     ON.store(true, Ordering::Relaxed);
 }
 
@@ -189,14 +188,14 @@ pub(crate) fn holds() -> String {
     }
 }
 
-/// For `exit` and `_exit`: closes the sockets of this process, as its exit would, tells it, and
-/// prints each state that follows.
+/// For `exit` and `_exit`, under a trace: closes the sockets of this process, as its exit would, and
+/// prints that, and each state that follows.
 pub(crate) fn exits(call: Arguments) {
     if !on() {
         return;
     }
     let holds = holds();
-    event(now(), TcpState::UNKNOWN, format_args!("{call}, {holds}"));
+    print(format_args!("{call}, {holds}"));
     for (number, state, ends) in sockets().unwrap_or_default() {
         if number <= 2 {
             continue; // these lines go to descriptor 2
@@ -207,9 +206,7 @@ pub(crate) fn exits(call: Arguments) {
         match (ends, in_table) {
             _ if is_last(state) => {}
             (Some(_), Some(TcpState::UNKNOWN | TcpState::CLOSED)) => {
-                let text =
-                    "which state follows is not known: the kernel's table (sock_diag) has none";
-                event(now(), TcpState::UNKNOWN, text);
+                print("which state follows is not known: the kernel's table (sock_diag) has none");
             }
             (Some(ends), _) => watch(number, ends),
             (None, _) => {}
@@ -221,12 +218,12 @@ pub(crate) fn exits(call: Arguments) {
 /// second if the peer sends no FIN.
 fn watch(number: RawFd, ends: Ends) {
     let end = Instant::now() + Duration::from_secs(1);
-    let mut told = TcpState::UNKNOWN;
-    while Instant::now() < end && !is_last(told) {
+    let mut printed = TcpState::UNKNOWN;
+    while Instant::now() < end && !is_last(printed) {
         let state = find(ends);
-        if state != told {
+        if state != printed {
             event(now(), state, addresses(number, ends));
-            told = state;
+            printed = state;
         }
         thread::sleep(Duration::from_micros(50));
     }
@@ -235,6 +232,13 @@ fn watch(number: RawFd, ends: Ends) {
 /// Whether no other state follows, but for CLOSED after TIME_WAIT.
 fn is_last(state: TcpState) -> bool {
     [TcpState::TIME_WAIT, TcpState::CLOSED].contains(&state)
+}
+
+/// Prints what is not about one socket. A signal handler may call it.
+pub(crate) fn print(text: impl Display) {
+    if on() {
+        event(now(), TcpState::UNKNOWN, text);
+    }
 }
 
 pub(crate) fn now() -> SystemTime {

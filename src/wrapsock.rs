@@ -1,7 +1,7 @@
 //! The socket calls of the listings, and Inet_pton.
 //!
-//! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper calls the
-//! function, prints a trace line if there is a trace, and adds the book's words to an error.
+//! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper makes the call,
+//! prints it under a trace (but for Getsockname and Inet_pton), and adds the book's words to an error.
 
 use crate::error::err_ret;
 use crate::retry::retry;
@@ -150,13 +150,12 @@ pub enum SocketOption {
 /// `connect error: ADDRESS:PORT: …`: nobody listens there (`ECONNREFUSED`), nobody answers
 /// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
 pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
+    let connect = || retry(|| sockfd.socket.connect(&servaddr.into()));
+    let connect = || connect().inspect(|()| _ = sockfd.peer.set(servaddr));
     let connected = sends(
         sockfd,
         format_args!("connect({sockfd}, {servaddr})"),
-        || {
-            retry(|| sockfd.socket.connect(&servaddr.into()))
-                .map(|()| _ = sockfd.peer.set(servaddr))
-        },
+        connect,
     );
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
@@ -200,7 +199,7 @@ pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
 /// getsockname(2): the local address and port of a socket.
 ///
 /// # Errors
-/// `getsockname error: DESCRIPTOR: …`: none of its own is known for IPv4 and IPv6.
+/// `getsockname error: DESCRIPTOR: …`: it is no socket of IPv4 or IPv6 (`EAFNOSUPPORT`).
 pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
     let name = sockfd.socket.local_addr().and_then(internet);
     name.with_context(|| format!("getsockname error: {sockfd}"))
@@ -218,9 +217,8 @@ fn local_name(sockfd: &Sockfd) -> String {
 /// `shutdown error: PEER: …`: it is not connected any more (`ENOTCONN`).
 pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
     let name = ["SHUT_RD", "SHUT_WR", "SHUT_RDWR"][how as usize];
-    let shut = sends(sockfd, format_args!("shutdown({sockfd}, {name})"), || {
-        sockfd.socket.shutdown(how)
-    });
+    let shutdown = || sockfd.socket.shutdown(how);
+    let shut = sends(sockfd, format_args!("shutdown({sockfd}, {name})"), shutdown);
     shut.with_context(|| format!("shutdown error: {}", sockfd.peer_name()))
 }
 

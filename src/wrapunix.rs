@@ -32,9 +32,9 @@ use std::{fs, io, process, thread};
 /// The tests s7, s8 and s9 show it.
 ///
 /// The child has only the thread that called Fork. Another thread could have held a lock,
-/// which nobody would release in the child. So Fork refuses a process with a second thread,
-/// and then needs no `unsafe`: the child may do all that the parent may. (A test in `#[test]` runs
-/// in a second thread.)
+/// which nobody would release in the child. So Fork refuses a process with a second thread. That
+/// makes it safe to call: its child may do all that the parent may. (A function under `#[test]` runs in a
+/// second thread.)
 ///
 /// # Examples
 ///
@@ -64,7 +64,7 @@ use std::{fs, io, process, thread};
 ///
 /// # Errors
 /// `fork error: …`: too many processes (`EAGAIN`), no memory (`ENOMEM`), a second thread
-/// (`EDEADLK`). Where neither the C library nor /proc tells how many threads there are, an error that
+/// (`EDEADLK`). Where neither the C library nor /proc says how many threads there are, an error that
 /// names /proc.
 pub fn Fork() -> Result<ForkResult> {
     let now = || (trace::holds(), trace::now());
@@ -226,16 +226,13 @@ fn is_single_threaded() -> io::Result<bool> {
 /// ```
 pub fn Close(sockfd: Sockfd) {
     let (number, state) = (sockfd.number(), trace::state(&sockfd));
-    let Sockfd { socket, peer } = sockfd;
-    let closed = trace::timed(state, format_args!("close({number})"), || {
-        unistd::close(socket).map_err(io::Error::from)
-    });
+    let close = || unistd::close(sockfd.socket).map_err(io::Error::from);
+    let closed = trace::timed(state, format_args!("close({number})"), close);
     if trace::on() {
-        let holds = trace::holds(); // before the time
-        trace::event(trace::now(), TcpState::UNKNOWN, holds);
+        trace::print(trace::holds());
     }
     if let Err(why) = closed {
-        err_ret(&Error::new(why).context(format!("close error: {}", name(&peer))));
+        err_ret(&Error::new(why).context(format!("close error: {}", name(&sockfd.peer))));
     }
 }
 
@@ -254,9 +251,9 @@ pub fn exit(status: i32) -> ! {
 /// The listing calls exit, which also flushes buffers that the child has as copies of its
 /// parent's. `_exit` leaves that to the parent.
 ///
-/// A child must leave through `_exit` only. A `?` or a panic that passes it would return into the
-/// parent's functions in the child, and drop there what the parent still needs. So a server is built
-/// with `panic = "abort"`.
+/// A child must end with `_exit`. After a `?` the child would go on in the parent's functions, and a
+/// panic would run destructors there: it could delete the parent's files. So write no `?` in the
+/// child's part, and build a server with `panic = "abort"`.
 pub fn _exit(status: i32) -> ! {
     trace::exits(format_args!("_exit({status})"));
     // SAFETY: _exit has no preconditions, and runs no code of this process.

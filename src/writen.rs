@@ -2,7 +2,7 @@
 //!
 //! The book's `lib/writen.c`.
 
-use crate::idle::write;
+use crate::idle;
 use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::trace::sends;
@@ -31,18 +31,15 @@ use std::io;
 /// (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); `idle for …`, where
 /// [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
-    let written = sends(sockfd, format_args!("Writen({sockfd})"), || {
-        write_all(sockfd, buf)
-    });
+    let write_all = || -> io::Result<usize> {
+        let mut left = buf;
+        while !left.is_empty() {
+            let nwritten = retry(|| idle::write(sockfd, left))?;
+            left = &left[nwritten..];
+        }
+        Ok(buf.len())
+    };
+    let written = sends(sockfd, format_args!("Writen({sockfd})"), write_all);
     written.with_context(|| format!("writen error: {}", sockfd.peer_name()))?;
     Ok(())
-}
-
-fn write_all(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {
-    let mut left = buf;
-    while !left.is_empty() {
-        let nwritten = retry(|| write(sockfd, left))?;
-        left = &left[nwritten..];
-    }
-    Ok(buf.len())
 }

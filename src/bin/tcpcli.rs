@@ -16,28 +16,28 @@ fn main() {
     }
 }
 
-/// The listing's main.
+/// The listing's main. What the listing does not have is marked `added`.
 fn tcpcli(args: &Args) -> Result<()> {
     let mut servaddr = args.ip_address; // sin_family, sin_addr; the option parser has called Inet_pton
     servaddr.set_port(args.port); // sin_port
 
     let sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
 
-    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // not in the listing: notices a host that is gone
+    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // added: notices a host that is gone
 
     Connect(&sockfd, servaddr)?;
 
     let done = if args.batch {
-        str_cli_batch(stdin(), &sockfd, stdout()) // not in the listing
+        str_cli_batch(stdin(), &sockfd, stdout()) // added: sends without waiting for each echo
     } else {
         str_cli(stdin(), &sockfd, stdout()) // do it all
     };
 
-    // exit(0), or exit(1) after an error, which it prints. The kernel closes all descriptors: the FIN
+    // exit(0), or 1 after an error, which exit_status prints. The kernel closes all descriptors: the FIN
     exit(exit_status(done));
 }
 
-// The rest is not in the listing: the options.
+// Added, too: the options.
 
 /// Echo client of UNIX Network Programming, chapter 5: sends each line of standard input
 /// to the server and prints what comes back.

@@ -15,7 +15,7 @@ fn main() {
     }
 }
 
-/// The listing's main. What the listing does not have is marked.
+/// The listing's main. What the listing does not have is marked `added`.
 fn tcpserv(args: &Args) -> Result<()> {
     let mut servaddr = args.bind; // sin_family, sin_addr; the default is INADDR_ANY
     servaddr.set_port(args.port); // sin_port
@@ -36,13 +36,12 @@ fn tcpserv(args: &Args) -> Result<()> {
 
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
-        let childpid = Fork(); // no `?`: its error does not end the server
+        let childpid = Fork(); // no `?`: an error of fork does not end the server
         if let Ok(ForkResult::Child) = childpid {
             Close(listenfd); // close listening socket
             set_timeout(&connfd, args); // added: --idle-timeout
             let served = str_echo(&connfd); // process the request
-            // _exit: the buffers are the parent's. 0, or 1 after an error, which it prints
-            _exit(exit_status(served));
+            _exit(exit_status(served)); // exit(0), or 1 after an error, which exit_status prints
         }
         if let Err(error) = childpid {
             err_ret(&error.context(format!("no child for {cliaddr}"))); // added: the server goes on
@@ -51,7 +50,7 @@ fn tcpserv(args: &Args) -> Result<()> {
     }
 }
 
-// The rest is not in the listing: the options, and the added steps in detail.
+// Added, too: the options, and what the added steps call.
 
 /// Echo server of UNIX Network Programming, chapter 5: for each client it forks a child, and
 /// the child sends back all that the client sends.
@@ -97,12 +96,11 @@ fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
 /// While there are --max-clients children, sleeps until one ends. Prints a message the first time.
 fn wait_at_limit(args: &Args) {
     static SAID: Once = Once::new();
-    if args.max_clients == 0 || !is_full(args.max_clients) {
-        return;
+    if args.max_clients > 0 && is_full(args.max_clients) {
+        let words = "--max-clients is reached: the next clients wait (see --idle-timeout)";
+        SAID.call_once(|| err_msg(words));
+        wait_for_room(args.max_clients);
     }
-    let words = "--max-clients is reached: the next clients wait (see --idle-timeout)";
-    SAID.call_once(|| err_msg(words));
-    wait_for_room(args.max_clients);
 }
 
 /// --idle-timeout, for the child's client.
