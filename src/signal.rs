@@ -27,7 +27,10 @@ pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
     let handler = SigHandler::Handler(handler.0);
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::empty());
     program(); // makes the name now: a signal handler must not allocate
-    REAPS.store(true, SeqCst);
+    if !REAPS.load(SeqCst) {
+        COUNT.store(0, SeqCst); // in a child of Fork the entries are its parent's
+        REAPS.store(true, SeqCst);
+    }
     // SAFETY: sigaction is unsafe because a handler may do only what is async-signal-safe. All
     // handlers are in this file. `reap` makes system calls that are; it formats into an array on its
     // stack; the program's name is there already; it takes no lock, and restores errno.
@@ -52,12 +55,12 @@ pub struct Handler(extern "C" fn(c_int));
 #[allow(non_upper_case_globals)]
 pub const sig_chld: Handler = Handler(reap);
 
-/// Whether the handler reaps: since this process has called Signal, but neither while it forks nor in
+/// Whether the handler reaps: since this process has called Signal, but not while it forks, and not in
 /// a child of Fork.
 static REAPS: AtomicBool = AtomicBool::new(false);
 
-/// The children that [`Fork`](crate::Fork) made and [`sig_chld`] has not reaped; the first COUNT
-/// entries are in use. When all are, the next child is reaped too, but neither counted nor printed.
+/// The children that [`Fork`](crate::Fork) has made since Signal, and [`sig_chld`] has not reaped; the
+/// first COUNT entries are in use. When all are, the next child is reaped too, but neither counted nor printed.
 static CHILDREN: [AtomicI32; 65_536] = [const { AtomicI32::new(0) }; 65_536];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -70,10 +73,7 @@ pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<Fo
     let reaps = REAPS.swap(false, SeqCst);
     let forked = fork();
     match forked {
-        Ok(ForkResult::Child) => {
-            COUNT.store(0, SeqCst);
-            return forked;
-        }
+        Ok(ForkResult::Child) => return forked, // it writes to no static: that would copy a page more
         Ok(ForkResult::Parent { child }) => {
             let count = COUNT.load(SeqCst);
             if let Some(free) = CHILDREN.get(count) {
@@ -93,7 +93,7 @@ pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<Fo
 /// Takes a child out of CHILDREN. False if Fork did not make it.
 fn forget_child(pid: pid_t) -> bool {
     let alive = &CHILDREN[..COUNT.load(SeqCst)];
-    let its = alive.iter().find(|child| child.load(SeqCst) == pid);
+    let its = alive.iter().rfind(|child| child.load(SeqCst) == pid);
     let Some((its, last)) = its.zip(alive.last()) else {
         return false;
     };
@@ -126,17 +126,17 @@ extern "C" fn reap(_: c_int) {
     Errno::set_raw(errno);
 }
 
-/// Whether this process has as many children as it may, or more: those that
-/// [`Fork`](crate::Fork) made and [`sig_chld`], which must be installed, has not reaped.
+/// Whether this process has as many children as it may, or more: those that [`Fork`](crate::Fork) has
+/// made since [`Signal`], and [`sig_chld`] has not reaped. False without sig_chld.
 #[must_use]
 pub fn is_full(max_children: u32) -> bool {
-    COUNT.load(SeqCst) >= max_children as usize
+    REAPS.load(SeqCst) && COUNT.load(SeqCst) >= max_children as usize
 }
 
 /// Sleeps while this process [`is_full`]: until [`sig_chld`] reaps a child. The next clients wait
 /// in the kernel's queue of complete connections (listen函数).
 ///
-/// Without sig_chld, or with a limit of 0, it sleeps for ever.
+/// With a limit of 0 it sleeps for ever.
 pub fn wait_for_room(max_children: u32) {
     // SIGCHLD is blocked between the check and the sleep. sigsuspend unblocks it and sleeps in one
     // step, so no child can end unnoticed in between. Where a sandbox refuses the first call, `before`

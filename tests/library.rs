@@ -10,6 +10,8 @@ use nix::libc;
 use nix::sys::signal::{SigHandler, Signal as Sig, signal as set_handler};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -94,9 +96,30 @@ fn fork_names_proc_where_nothing_tells_how_many_threads_there_are() {
 }
 
 fn a_child_begins_without_children() {
-    assert_eq!(in_child(|| 7), 7);
-    assert!(is_full(1), "no reaper is installed that subtracts it");
-    assert_eq!(in_child(|| is_full(1).into()), 0);
+    let right = in_child(|| {
+        Signal(SIGCHLD, sig_chld).unwrap();
+        // Also a child with a sibling finds no child of its own, before and after its own Signal.
+        for siblings in 0..2 {
+            let (mut here, mut there) = UnixStream::pair().unwrap();
+            if let ForkResult::Child = Fork().unwrap() {
+                drop(here);
+                let inherited = is_full(1);
+                Signal(SIGCHLD, sig_chld).unwrap();
+                let answer = [inherited.into(), is_full(1).into()];
+                let _ = there.write_all(&answer);
+                let _ = there.read(&mut [0]); // until its parent ends
+                _exit(0);
+            }
+            let mut answer = [9; 2];
+            here.read_exact(&mut answer).unwrap();
+            if answer != [0, 0] || !is_full(siblings + 1) || is_full(siblings + 2) {
+                return 0;
+            }
+            std::mem::forget(here);
+        }
+        1
+    });
+    assert_eq!(right, 1);
 }
 
 fn connect_goes_on_with_its_handshake_after_a_signal() {
@@ -125,7 +148,7 @@ fn a_child_gets_the_status_of_a_command_that_it_runs() {
         assert!(start.elapsed() < DEADLINE);
         let ForkResult::Child = Fork().unwrap() else {
             let mut answer = [0];
-            std::io::Read::read_exact(&mut reader, &mut answer).unwrap();
+            reader.read_exact(&mut answer).unwrap();
             assert_eq!(&answer, b"y", "the command's status was lost");
             continue;
         };
@@ -134,7 +157,7 @@ fn a_child_gets_the_status_of_a_command_that_it_runs() {
                 .status()
                 .is_ok_and(|status| status.success())
         });
-        let _ = std::io::Write::write_all(&mut &writer, if ran { b"y" } else { b"n" });
+        let _ = (&writer).write_all(if ran { b"y" } else { b"n" });
         _exit(0);
     }
     // SAFETY: SIG_DFL is no function that could do harm.
