@@ -87,13 +87,11 @@ impl Server {
         wait_while_alive(self.pid(), format!("{n} children"), are_there);
     }
 
-    /// The child that serves the client at this address, which is connected.
+    /// The child that serves the client at this address.
     pub fn child_for(&self, client: SocketAddr) -> Pid {
-        let what = format!("a child for {client}");
-        wait_while_alive(self.pid(), what, || {
-            let state = tcp_state(client, self.addr);
-            assert_eq!(state, Some("ESTABLISHED"), "no child serves {client}");
-            let inode = connection(self.addr, client)?.inode;
+        wait_while_alive(self.pid(), format!("a child for {client}"), || {
+            let mut rows = connections(self.addr.port()).into_iter();
+            let inode = rows.find(|row| row.remote == client)?.inode;
             let serves = |pid: &Pid| sockets(*pid).contains(&inode);
             self.children().into_iter().find(serves)
         })

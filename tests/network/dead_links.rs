@@ -75,7 +75,7 @@ fn keepalive_ends_the_child(args: &[&str]) {
     keepalive_soon();
     let server = server(9877, args);
     let mut client = Peer::connected(1500, server.addr);
-    let child = client.child(&server);
+    let child = server.child_for(client.addr);
 
     // The probe: the last number again, without data.
     client.expect("ACK", 0, 1, b"");
@@ -132,7 +132,7 @@ pub fn a_client_that_takes_nothing_gets_a_reset() {
     client.send("SYN", 0, 0, b"");
     client.expect("SYN ACK", 0, 1, b"");
     client.send("ACK", 1, 1, b"");
-    let child = client.child(&server);
+    let child = server.child_for(client.addr);
     wait_reading_socket(child);
     let stopped = stop(child);
     for n in 0..16 {

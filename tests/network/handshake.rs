@@ -93,7 +93,7 @@ pub fn w1_accept_returns_when_the_third_segment_has_come() {
 
     client.send("ACK", 1, 1, b"");
 
-    let child = client.child(&server);
+    let child = server.child_for(client.addr);
     wait_reading_socket(child);
 }
 
@@ -131,7 +131,7 @@ pub fn w3_a4_an_entry_stays_in_syn_rcvd_until_the_third_segment() {
     client.send("ACK", 1, 1, b"");
 
     wait_state(server.addr, client.addr, "ESTABLISHED");
-    client.child(&server);
+    server.child_for(client.addr);
     assert_eq!(client.rest(), [], "no segment");
 }
 
@@ -172,7 +172,7 @@ pub fn w11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one
     let server = server(21, &[]);
     let mut one = Peer::connected(1500, server.addr);
     let mut two = Peer::connected(1501, server.addr);
-    let children = [&one, &two].map(|client| client.child(&server));
+    let children = [&one, &two].map(|client| server.child_for(client.addr));
     assert_ne!(children[0], children[1]);
     let at_port_21: Vec<_> = connections(21)
         .into_iter()

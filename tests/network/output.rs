@@ -12,7 +12,7 @@ pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
     client.send("SYN", 0, 0, b"");
     client.expect("SYN ACK", 0, 1, b"");
     client.send("ACK", 1, 1, b"");
-    let child = client.child(&server);
+    let child = server.child_for(client.addr);
     wait_reading_socket(child);
 
     // Stopped, so that one read takes both segments, and one write sends them back.
@@ -32,7 +32,7 @@ pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
 pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
-    let child = client.child(&server);
+    let child = server.child_for(client.addr);
     let cliaddr = client.addr;
     let send_q = || connection(server.addr, cliaddr).unwrap().tx_queue;
 
@@ -56,7 +56,7 @@ pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
 pub fn a_second_small_echo_does_not_wait_for_the_ack_of_the_first() {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
-    client.child(&server);
+    server.child_for(client.addr);
     client.send("ACK", 1, 1, b"a");
     client.expect("ACK", 1, 2, b"");
     client.expect("ACK", 1, 2, b"a");

@@ -1,11 +1,10 @@
 //! The other host, played by the test: it sends the segments that the test makes, and
 //! compares those that the kernel sends.
 
-use crate::common::{Server, connection, sockets, tcp_state, wait_while_alive};
+use crate::common::tcp_state;
 use crate::namespace::{VETH0_MAC, VETH1_MAC};
 use crate::wire::{Segment, Wire};
 use etherparse::{PacketBuilder, TcpOptionElement};
-use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The addresses of both ends of the link.
@@ -135,19 +134,6 @@ impl Peer {
     /// The state of the kernel's end.
     pub fn kernel_state(&self) -> Option<&'static str> {
         tcp_state(self.kernel, self.addr)
-    }
-
-    /// The child of tcpserv that serves it.
-    pub fn child(&self, server: &Server) -> Pid {
-        wait_while_alive(
-            server.pid(),
-            format_args!("a child for {}", self.addr),
-            || {
-                let inode = connection(self.kernel, self.addr)?.inode;
-                let serves = |pid: &Pid| sockets(*pid).contains(&inode);
-                server.children().into_iter().find(serves)
-            },
-        )
     }
 
     /// Asserts that no segment with other flags has come already.

@@ -124,7 +124,7 @@ pub fn w8_a14_time_wait_answers_a_second_fin_with_the_last_ack_again() {
 pub fn w8_a18_a19_the_server_sends_its_fin_again_until_the_last_ack_comes() {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
-    let stopped = stop(client.child(&server));
+    let stopped = stop(server.child_for(client.addr));
     client.send("FIN ACK", 1, 1, b"");
     client.expect("ACK", 1, 2, b"");
     wait_state(server.addr, client.addr, "CLOSE_WAIT");
@@ -145,7 +145,7 @@ pub fn w8_a18_a19_the_server_sends_its_fin_again_until_the_last_ack_comes() {
 pub fn the_trace_shows_last_ack_until_the_last_ack_comes() {
     let server = server(9877, &["--trace"]);
     let mut client = Peer::connected(1500, server.addr);
-    client.child(&server);
+    server.child_for(client.addr);
     client.send("FIN ACK", 1, 1, b"");
     let closes = server.wait_said("LAST_ACK");
     assert!(closes.contains(&client.addr.to_string()), "{closes}");
@@ -193,7 +193,7 @@ pub fn w10_the_end_in_time_wait_starts_no_new_incarnation() {
 fn ended_by_server() -> (Server, Peer) {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
-    let child = client.child(&server);
+    let child = server.child_for(client.addr);
     signal(child, Signal::SIGKILL);
     client.expect("FIN ACK", 1, 1, b"");
     client.send("FIN ACK", 1, 2, b"");
