@@ -116,7 +116,12 @@ fn main() -> ExitCode {
         only_what_an_ellipsis_or_brackets_allow_may_differ,
     ];
     for (name, test) in tests {
-        trials.push(Trial::ignorable_test(name, move || run(Ok(()), test)));
+        // They need no network.
+        let trial = Trial::test(name, move || {
+            test();
+            Ok(())
+        });
+        trials.push(trial);
     }
 
     let mut arguments = Arguments::from_args();
