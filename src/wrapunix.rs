@@ -106,9 +106,11 @@ unsafe extern "C" {
 /// Whether the calling thread is the only one of its process.
 fn is_single_threaded() -> io::Result<bool> {
     static FLAG: OnceLock<Option<&AtomicU8>> = OnceLock::new();
-    // SAFETY: where glibc has this symbol (2.32), it is a `char` that lives as long as the process.
     #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
-    let find = || Some(unsafe { &__libc_single_threaded });
+    let find = || {
+        // SAFETY: where glibc has this symbol (2.32), it is a `char` that lives as long as the process.
+        Some(unsafe { &__libc_single_threaded })
+    };
     #[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
     let find = || {
         let name = c"__libc_single_threaded".as_ptr(); // in a static program dlsym finds nothing
