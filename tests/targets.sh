@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 dir=$(mktemp -d)
 server=
-trap '[ $? = 0 ] || cat "$dir"/*.log; kill $server 2> /dev/null; rm -r "$dir"' EXIT
+trap '[ $? = 0 ] || cat "$dir"/*.log; kill $server 2> /dev/null || true; rm -r "$dir"' EXIT
 
 # Debian has Rust's standard library for these machines as source only. Cargo's option that builds
 # it is one of nightly; with this variable 1.85 takes it, too.
