@@ -102,6 +102,9 @@ pub fn try_tools(number: usize) -> Result<(), String> {
         if tool != "bash" && !is_typed(tool) {
             continue;
         }
+        if tool == "strace" && cfg!(not(target_env = "gnu")) {
+            return Err("the C library is not glibc: it makes other system calls".to_owned());
+        }
         let mut command = Command::new(tool);
         command.args(arguments).stdin(file_without_packets());
         let tried = command.output().map_err(|why| format!("{tool}: {why}"))?;
