@@ -60,7 +60,8 @@ pub const sig_chld: Handler = Handler(reap);
 static REAPS: AtomicBool = AtomicBool::new(false);
 
 /// The children that [`Fork`](crate::Fork) has made since Signal, and [`sig_chld`] has not reaped; the
-/// first COUNT entries are in use. When all are, the next child is reaped too, but neither counted nor printed.
+/// first COUNT entries are in use. When all are, the next child is reaped, but neither counted nor
+/// printed.
 static CHILDREN: [AtomicI32; 65_536] = [const { AtomicI32::new(0) }; 65_536];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
