@@ -40,9 +40,9 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
 
         let nread = Readline(&mut from_server, &mut recvline, MAXLINE);
         Fputs(&recvline, &mut stdout)?; // first what has come: it may be a part of a line, too
-        nread?;
+        nread?; // now an error of Readline ends it
         if is_cut(&recvline) {
-            bail!(TERMINATED); // the listing has `== 0`, which is_cut finds too
+            bail!(TERMINATED); // the listing has `== 0`; is_cut also finds a part of a line
         }
 
         // Added: fp's buffer has no whole line, so Fgets may sleep. Before that, show all echoes.

@@ -21,7 +21,7 @@ pub fn str_echo(sockfd: &Sockfd) -> Result<()> {
     with_buffer(|buf| {
         loop {
             let n = idle::read(sockfd, buf);
-            trace!(sockfd, n, "read({sockfd})");
+            trace!(sockfd, n, "read({sockfd})"); // added: --trace
             match n {
                 Ok(0) => return Ok(()),
                 Ok(n) => Writen(sockfd, &buf[..n])?,

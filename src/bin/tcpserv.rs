@@ -41,7 +41,9 @@ fn tcpserv(args: &Args) -> Result<()> {
             Close(listenfd); // close listening socket
             set_timeout(&connfd, args); // added: --idle-timeout
             let served = str_echo(&connfd); // process the request
-            _exit(exit_status(served)); // exit(0), or 1 after an error, which exit_status prints
+            // exit(0), but it flushes no copy of the parent's buffers; 1 after an error, which exit_status
+            // prints. It never returns to the loop.
+            _exit(exit_status(served));
         }
         if let Err(error) = childpid {
             err_ret(&error.context(format!("no child for {cliaddr}"))); // added: the server goes on
