@@ -98,16 +98,28 @@ fn fork() -> Result<ForkResult> {
     Ok(unsafe { unistd::fork() }.map_err(io::Error::from)?)
 }
 
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+unsafe extern "C" {
+    static __libc_single_threaded: AtomicU8;
+}
+
 /// Whether the calling thread is the only one of its process.
 fn is_single_threaded() -> io::Result<bool> {
     static FLAG: OnceLock<Option<&AtomicU8>> = OnceLock::new();
+    #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
     let find = || {
-        let name = c"__libc_single_threaded".as_ptr();
-        // SAFETY: dlsym takes a C string. Where glibc has this symbol (2.32; a static program does not
-        // find it), it is a `char` that lives as long as the process.
-        let flag: *mut AtomicU8 = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name) }.cast();
-        // SAFETY: likewise.
-        unsafe { flag.as_ref() }
+        // SAFETY: where glibc has this symbol (2.32), it is a `char` that lives as long as the process.
+        Some(unsafe { &__libc_single_threaded })
+    };
+    #[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
+    let find = || {
+        let name = c"__libc_single_threaded".as_ptr(); // in a static program dlsym finds nothing
+        // SAFETY: likewise; dlsym takes a C string.
+        unsafe {
+            libc::dlsym(libc::RTLD_DEFAULT, name)
+                .cast::<AtomicU8>()
+                .as_ref()
+        }
     };
     // Looked up once: the look-up writes to a page, which would be copied at each fork.
     let flag = FLAG.get_or_init(find);
