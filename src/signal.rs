@@ -86,7 +86,7 @@ pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<Fo
     }
     REAPS.store(reaps, SeqCst);
     if reaps && MISSED.swap(false, SeqCst) {
-        reap(libc::SIGCHLD);
+        let _ = signal::raise(SIGCHLD); // not a call of `reap`: the handler could interrupt that
     }
     forked
 }

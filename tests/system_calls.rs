@@ -249,14 +249,21 @@ fn the_parent_accepts_forks_closes_and_reaps() {
     };
     let mut calls: Vec<_> = calls.into_iter().map(fork).collect();
 
-    // The handler: a wait for the child, and one that finds no more. If the child has ended while Fork
-    // runs, the handler only returns, and Fork waits. Where the handler interrupts accept, that is called
-    // again; nothing else is called twice.
-    let accept = libc::SYS_accept4;
+    // If the child has ended while Fork runs, the handler only returns, and Fork sends the signal again.
     let (wait, returns) = (libc::SYS_wait4, libc::SYS_rt_sigreturn);
+    let place = |calls: &[_], call| calls.iter().position(|&number| number == call);
+    while let Some(again) = place(&calls, libc::SYS_tgkill) {
+        let first = calls[..again].iter().rposition(|&call| call == returns);
+        let handler = again + place(&calls[again..], wait).unwrap();
+        calls.drain(first.unwrap()..handler);
+    }
+
+    // The handler: a wait for the child, and one that finds no more. Where it interrupts accept,
+    // that is called again; nothing else is called twice.
+    let accept = libc::SYS_accept4;
     for _ in 0..CLIENTS {
-        let reaps = |calls: &[_]| calls == [wait, wait, returns] || calls == [returns, wait, wait];
-        let place = calls.windows(3).position(reaps);
+        let handler = [wait, wait, returns];
+        let place = calls.windows(3).position(|calls| calls == handler);
         let place = place.expect("a handler for each child");
         calls.drain(place..place + 3);
         if calls[place - 1..].starts_with(&[accept, accept]) {
