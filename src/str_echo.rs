@@ -17,10 +17,10 @@ use std::io::ErrorKind;
 /// does not answer (`ETIMEDOUT`), `idle for …` (only after
 /// [`set_idle_timeout`](crate::set_idle_timeout)); and those of [`Writen`].
 pub fn str_echo(sockfd: &Sockfd) -> Result<()> {
-    // for `char buf[MAXLINE]`: the program's own static buffer, which is larger
+    // char buf[MAXLINE]: with_buffer lends a larger one, a static of 512 KiB (buffer.rs says why)
     with_buffer(|buf| {
         loop {
-            let n = idle::read(sockfd, buf);
+            let n = idle::read(sockfd, buf); // read; added: fails after --idle-timeout
             trace!(sockfd, n, "read({sockfd})"); // added: --trace
             match n {
                 Ok(0) => return Ok(()),

@@ -19,7 +19,7 @@ fn main() {
 /// The listing's main. What the listing does not have is marked `added`.
 fn tcpcli(args: &Args) -> Result<()> {
     let mut servaddr = args.ip_address; // sin_family, sin_addr; the option parser has called Inet_pton
-    servaddr.set_port(args.port); // sin_port
+    servaddr.set_port(args.port); // sin_port; set_port does the htons
 
     let sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
 
@@ -33,7 +33,8 @@ fn tcpcli(args: &Args) -> Result<()> {
         str_cli(stdin(), &sockfd, stdout()) // do it all
     };
 
-    // exit(0), or 1 after an error, which exit_status prints. The kernel closes all descriptors: the FIN
+    // exit(0), or 1 after an error, which exit_status prints.
+    // The kernel closes all open descriptors: the socket's close sends the FIN.
     exit(exit_status(done));
 }
 

@@ -17,8 +17,8 @@ fn main() {
 
 /// The listing's main. What the listing does not have is marked `added`.
 fn tcpserv(args: &Args) -> Result<()> {
-    let mut servaddr = args.bind; // sin_family, sin_addr; the default is INADDR_ANY
-    servaddr.set_port(args.port); // sin_port
+    let mut servaddr = args.address; // sin_family, sin_addr; the default is INADDR_ANY
+    servaddr.set_port(args.port); // sin_port; set_port does the htons
 
     let listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
 
@@ -29,24 +29,23 @@ fn tcpserv(args: &Args) -> Result<()> {
     Listen(&listenfd, args.backlog)?; // LISTENQ, if no option says otherwise
 
     Signal(SIGCHLD, sig_chld)?; // added: no zombies
-    err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: a message
+    err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: says the port
 
     loop {
         wait_at_limit(args); // added: sleeps while there are --max-clients children
 
-        let (connfd, cliaddr) = Accept(&listenfd)?;
+        let (connfd, cliaddr) = Accept(&listenfd)?; // after EINTR, and most errors, it accepts again
 
-        let childpid = Fork(); // no `?`: an error of fork does not end the server
+        let childpid = Fork(); // Ok(Child) for C's 0, Ok(Parent { child }) for a pid, Err for -1
         if let Ok(ForkResult::Child) = childpid {
-            Close(listenfd); // close listening socket
+            Close(listenfd); // close listening socket. (It may in a loop: _exit never returns to it)
             set_timeout(&connfd, args); // added: --idle-timeout
             let served = str_echo(&connfd); // process the request
-            // exit(0), but it flushes no copy of the parent's buffers; 1 after an error, which exit_status
-            // prints. It never returns to the loop.
+            // exit(0), or 1 after an error, which exit_status prints. _exit flushes no copied buffers.
             _exit(exit_status(served));
         }
         if let Err(error) = childpid {
-            err_ret(&error.context(format!("no child for {cliaddr}"))); // added: the server goes on
+            err_ret(&error.context(format!("no child for {cliaddr}"))); // added: it goes on
         }
         Close(connfd); // parent closes connected socket
     }
@@ -65,8 +64,8 @@ struct Args {
     port: u16,
 
     /// The address to listen on, IPv4 or IPv6; :: serves both
-    #[arg(short, long, value_name = "IPaddress", value_parser = Inet_pton, default_value = "0.0.0.0")]
-    bind: SocketAddr,
+    #[arg(short = 'b', long = "bind", value_name = "IPaddress", value_parser = Inet_pton, default_value = "0.0.0.0")]
+    address: SocketAddr,
 
     /// How many complete connections the kernel queues
     #[arg(long, value_name = "LISTENQ", env = "LISTENQ", default_value_t = LISTENQ, value_parser = clap::value_parser!(i32).range(0..))]
@@ -87,8 +86,8 @@ struct Args {
 
 fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
     Setsockopt(listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
-    Setsockopt(listenfd, SO_KEEPALIVE, true)?; // for connfd: notices a client's host that is gone
-    Setsockopt(listenfd, TCP_NODELAY, true)?; // for connfd: sends each echo at once
+    Setsockopt(listenfd, SO_KEEPALIVE, true)?; // connfd inherits it: notices a client's host that is gone
+    Setsockopt(listenfd, TCP_NODELAY, true)?; // connfd inherits it: sends each echo at once
     if servaddr.is_ipv6() {
         Setsockopt(listenfd, IPV6_V6ONLY, false)?; // `::` also serves IPv4
     }
