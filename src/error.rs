@@ -19,14 +19,14 @@ pub fn err_ret(error: &Error) {
     err_msg(format_args!("{error:#}"));
 }
 
-/// Prints the error like [`err_ret`], then ends the process with status 1.
-pub fn err_quit(error: &Error) -> ! {
-    err_ret(error);
-    process::exit(1)
+/// Prints the error like [`err_ret`], then ends the process with status 1. (After [`StdoutClosed`] it
+/// prints nothing, and the status is 0.)
+pub fn err_quit(error: Error) -> ! {
+    process::exit(exit_status(Err(error)))
 }
 
-/// The status of C's `exit(0)` after a result: 0, or 1 for an error, which it prints like
-/// [`err_ret`]. [`StdoutClosed`] is no error.
+/// The status for an exit after this result: 0, or 1 after an error, which it prints like [`err_ret`].
+/// [`StdoutClosed`] is no error.
 #[must_use]
 pub fn exit_status(result: Result<(), impl Into<Error>>) -> i32 {
     match result.map_err(Into::into) {

@@ -2,18 +2,18 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::{fmt, sync::OnceLock};
+use std::{fmt, mem::ManuallyDrop, sync::OnceLock};
 
 /// The `sockfd`, `listenfd` or `connfd` of the listings: a socket descriptor.
 ///
 /// It owns its descriptor: [`Close`](crate::Close) takes it, and then nothing can use it any
-/// more. A `Sockfd` that goes out of scope is closed too; a trace does not show that.
+/// more. A `Sockfd` that goes out of scope is closed too.
 ///
 /// It keeps the peer's address that [`Connect`](crate::Connect) or [`Accept`](crate::Accept) got:
 /// after a reset the kernel no longer knows it, and an error message still needs it.
 #[derive(Debug)]
 pub struct Sockfd {
-    pub(crate) socket: socket2::Socket,
+    pub(crate) socket: ManuallyDrop<socket2::Socket>, // Sockfd's own drop closes it (wrapunix.rs)
     pub(crate) peer: OnceLock<SocketAddr>,
 }
 
@@ -21,6 +21,11 @@ pub struct Sockfd {
 pub(crate) type Ends = (SocketAddr, SocketAddr);
 
 impl Sockfd {
+    pub(crate) fn new(socket: socket2::Socket, peer: OnceLock<SocketAddr>) -> Sockfd {
+        let socket = ManuallyDrop::new(socket);
+        Sockfd { socket, peer }
+    }
+
     /// The number of the descriptor.
     pub(crate) fn number(&self) -> RawFd {
         self.socket.as_raw_fd()
@@ -33,13 +38,9 @@ impl Sockfd {
 
     /// The peer's address for a message.
     pub(crate) fn peer_name(&self) -> String {
-        name(&self.peer)
+        let peer = self.peer.get().map(SocketAddr::to_string);
+        peer.unwrap_or_else(|| "not connected".to_owned())
     }
-}
-
-pub(crate) fn name(peer: &OnceLock<SocketAddr>) -> String {
-    let peer = peer.get().map(SocketAddr::to_string);
-    peer.unwrap_or_else(|| "not connected".to_owned())
 }
 
 /// The number of the descriptor.

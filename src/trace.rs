@@ -6,21 +6,22 @@ use crate::error::{program, write_line};
 use crate::retry::Blocking;
 use crate::sock_diag::{self, find};
 use crate::sockfd::{Ends, Sockfd};
-use crate::tcp_state::{TcpState, complete_connections, is_tcp};
+use crate::tcp_state::{TcpState, complete_connections};
 use nix::unistd::close;
 use std::collections::BTreeMap;
-use std::fmt::{Arguments, Display};
+use std::fmt::{Arguments, Debug, Display};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use std::{fs, process, thread};
+use std::{process, thread};
 
 static ON: AtomicBool = AtomicBool::new(false);
 
-/// The connections, by their descriptors: in TIME_WAIT an open socket does not know its peer any more.
-static CONNECTIONS: Mutex<BTreeMap<RawFd, Ends>> = Mutex::new(BTreeMap::new());
+/// Under a trace, the open sockets by their descriptors, each with the ends of its connection: in
+/// TIME_WAIT an open socket does not know its peer any more.
+static OPEN: Mutex<BTreeMap<RawFd, Option<Ends>>> = Mutex::new(BTreeMap::new());
 
 /// Starts the trace, in this process and in the children that it will fork: each call of the
 /// listings, and the TCP state of its socket (TCP状态转换图).
@@ -58,49 +59,30 @@ macro_rules! trace {
 }
 pub(crate) use trace;
 
-/// What a call returns when it succeeds, as C shows it.
-pub(crate) trait Returned {
-    fn shown(&self) -> String;
-}
-
-impl Returned for () {
-    fn shown(&self) -> String {
-        "0".to_owned()
-    }
-}
-
-macro_rules! shown_as_it_is {
-    ($($t:ty),*) => { $(impl Returned for $t { fn shown(&self) -> String { self.to_string() } })* };
-}
-shown_as_it_is!(usize, &Sockfd);
-
-impl Returned for Option<usize> {
-    fn shown(&self) -> String {
-        self.map_or("NULL".to_owned(), |n| n.to_string())
-    }
-}
-
-/// The result of a call: `3`, or `-1, Connection refused (os error 111)`.
-fn shown<T: Returned, E: Display>(result: &Result<T, E>) -> String {
+/// The result of a call as C shows it: `3`, or `-1, Connection refused (os error 111)`.
+fn shown(result: &Result<impl Debug, impl Display>) -> String {
     match result {
-        Ok(value) => value.shown(),
+        Ok(value) => format!("{value:?}").replace("()", "0"), // Rust's () is C's 0
         Err(why) => format!("-1, {why}"),
     }
 }
 
 /// Prints a call that has returned, on a socket or on none.
-pub(crate) fn returned<'a, T: Returned, E: Display>(
+pub(crate) fn returned<'a>(
     sockfd: impl Into<Option<&'a Sockfd>>,
-    result: &Result<T, E>,
+    result: &Result<impl Debug, impl Display>,
     call: Arguments,
 ) {
     if on() {
         let sockfd = sockfd.into();
         // The state before the time: so the socket was in this state by then.
         let state = sockfd.map_or(TcpState::UNKNOWN, state);
-        let listens = sockfd.filter(|_| state == TcpState::LISTEN && result.is_ok());
-        let queue = listens.and_then(|sockfd| complete_connections(sockfd.number()));
-        let queue = queue.map_or(String::new(), |n| format!(", {n} in its queue"));
+        let queue = match sockfd {
+            Some(listenfd) if state == TcpState::LISTEN && result.is_ok() => {
+                format!(", {} in its queue", complete_connections(listenfd.number()))
+            }
+            _ => String::new(),
+        };
         let result = shown(result);
         event(now(), state, format_args!("{call} = {result}{queue}"));
     }
@@ -108,7 +90,7 @@ pub(crate) fn returned<'a, T: Returned, E: Display>(
 
 /// Makes a call that sends a segment, and prints it with the time and the state before it; then the
 /// state after it, if that is another one.
-pub(crate) fn sends<T: Returned, E: Display>(
+pub(crate) fn sends<T: Debug, E: Display>(
     sockfd: &Sockfd,
     text: Arguments,
     call: impl FnOnce() -> Result<T, E>,
@@ -122,7 +104,7 @@ pub(crate) fn sends<T: Returned, E: Display>(
 }
 
 /// Makes a call, and prints it with the time before it.
-pub(crate) fn timed<T: Returned, E: Display>(
+pub(crate) fn timed<T: Debug, E: Display>(
     state: TcpState,
     text: Arguments,
     call: impl FnOnce() -> Result<T, E>,
@@ -135,22 +117,30 @@ pub(crate) fn timed<T: Returned, E: Display>(
     result
 }
 
+/// Makes a close, and prints it, and what the process still holds.
+pub(crate) fn closes(sockfd: &Sockfd, close: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let state = state(sockfd);
+    let closed = timed(state, format_args!("close({sockfd})"), close);
+    if on() {
+        let _ = OPEN.lock().map(|mut open| open.remove(&sockfd.number()));
+        print(holds());
+    }
+    closed
+}
+
 /// The state of a socket; without a trace the kernel is not asked.
 pub(crate) fn state(sockfd: &Sockfd) -> TcpState {
-    match on() {
-        true => sock_diag::state(sockfd.number(), sockfd.ends()),
-        false => TcpState::UNKNOWN,
+    if !on() {
+        return TcpState::UNKNOWN;
     }
+    let (number, ends) = (sockfd.number(), sockfd.ends());
+    let _ = OPEN.lock().map(|mut open| open.insert(number, ends));
+    sock_diag::state(number, ends)
 }
 
 /// Prints the state of a connection: `ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877`.
 pub(crate) fn print_state(sockfd: &Sockfd) {
-    if !on() {
-        return;
-    }
-    if let Some(ends) = sockfd.ends() {
-        let connections = CONNECTIONS.lock();
-        let _ = connections.map(|mut all| all.insert(sockfd.number(), ends));
+    if let Some(ends) = on().then(|| sockfd.ends()).flatten() {
         let state = state(sockfd);
         event(now(), state, addresses(sockfd.number(), ends));
     }
@@ -160,56 +150,40 @@ fn addresses(number: RawFd, (local, peer): Ends) -> String {
     format!("{number}: {local} to {peer}")
 }
 
-/// The TCP sockets of this process, each with its state, and the ends of its connection.
-fn sockets() -> io::Result<Vec<(RawFd, TcpState, Option<Ends>)>> {
-    let mut sockets = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
-        let number = entry?.file_name().to_string_lossy().parse().unwrap_or(-1);
-        if is_tcp(number)? {
-            let connections = CONNECTIONS.lock();
-            let ends = connections.ok().and_then(|ends| ends.get(&number).copied());
-            sockets.push((number, sock_diag::state(number, ends), ends));
-        }
-    }
-    Ok(sockets)
+/// The open sockets, each with its state, and the ends of its connection.
+fn sockets() -> Vec<(RawFd, TcpState, Option<Ends>)> {
+    let open = OPEN.lock().map(|open| open.clone()).unwrap_or_default();
+    let with_state = |(number, ends)| (number, sock_diag::state(number, ends), ends);
+    open.into_iter().map(with_state).collect()
 }
 
 /// What this process holds: `holds 3 LISTEN, 4 ESTABLISHED`.
 pub(crate) fn holds() -> String {
-    let sockets = match sockets() {
-        Ok(sockets) => sockets,
-        Err(why) => return format!("what it holds is not known: {why}"),
-    };
-    let each = sockets.iter();
-    let each = each.map(|(number, state, _)| format!("{number} {}", state.name()));
-    match each.collect::<Vec<_>>().join(", ").trim_end() {
+    let each = sockets().into_iter();
+    let each = each.map(|(number, state, _)| format!(" {number} {}", state.name()));
+    match each.collect::<Vec<_>>().join(",").as_str() {
         "" => "holds no socket".to_owned(),
-        sockets => format!("holds {sockets}"),
+        sockets => format!("holds{sockets}"),
     }
 }
 
-/// For `exit` and `_exit`, under a trace: closes the sockets of this process, as its exit would, and
+/// For `exit` and `_exit`, under a trace: closes the open sockets, as the process's exit would, and
 /// prints that, and each state that follows.
 pub(crate) fn exits(call: Arguments) {
     if !on() {
         return;
     }
-    let holds = holds();
-    print(format_args!("{call}, {holds}"));
-    for (number, state, ends) in sockets().unwrap_or_default() {
-        if number <= 2 {
-            continue; // these lines go to descriptor 2
-        }
+    print(format_args!("{call}, {}", holds()));
+    for (number, state, ends) in sockets() {
         let in_table = ends.map(find);
         let close = || close(number).map_err(io::Error::from);
         let _ = timed(state, format_args!("close({number})"), close);
-        match (ends, in_table) {
-            _ if is_last(state) => {}
-            (Some(_), Some(TcpState::UNKNOWN | TcpState::CLOSED)) => {
+        match ends.filter(|_| !is_last(state)) {
+            Some(_) if matches!(in_table, Some(TcpState::UNKNOWN | TcpState::CLOSED)) => {
                 print("which state follows is not known: the kernel's table (sock_diag) has none");
             }
-            (Some(ends), _) => watch(number, ends),
-            (None, _) => {}
+            Some(ends) => watch(number, ends),
+            None => {}
         }
     }
 }

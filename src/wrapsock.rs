@@ -66,10 +66,9 @@ fn scope_id(scope: &str) -> Result<u32> {
 /// such family (`EAFNOSUPPORT`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
     let socket = socket2::Socket::new(family, ty, Some(protocol.into()));
-    let peer = OnceLock::new();
-    let sockfd = socket.map(|socket| Sockfd { socket, peer });
-    let made = sockfd.as_ref();
-    trace!(made.ok(), made, "socket({family:?}, {ty:?}, {protocol})");
+    let sockfd = socket.map(|socket| Sockfd::new(socket, OnceLock::new()));
+    let (made, number) = (sockfd.as_ref(), sockfd.as_ref().map(Sockfd::number));
+    trace!(made.ok(), number, "socket({family:?}, {ty:?}, {protocol})");
     sockfd.with_context(|| format!("socket error: {family:?}"))
 }
 
@@ -236,7 +235,7 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
     let mut printed = false;
     loop {
         let accepted = listenfd.socket.accept().and_then(with_peer);
-        let connfd = accepted.as_ref().map(|(connfd, _)| connfd);
+        let connfd = accepted.as_ref().map(|(connfd, _)| connfd.number());
         trace!(listenfd, connfd, "accept({listenfd})");
         let why = match accepted {
             Ok((connfd, cliaddr)) => {
@@ -261,8 +260,7 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
 /// What accept returns: a connected socket, and the address of its client.
 fn with_peer((socket, address): (socket2::Socket, SockAddr)) -> io::Result<(Sockfd, SocketAddr)> {
     let cliaddr = internet(address)?;
-    let peer = cliaddr.into();
-    Ok((Sockfd { socket, peer }, cliaddr))
+    Ok((Sockfd::new(socket, cliaddr.into()), cliaddr))
 }
 
 /// The kernel's socket address as the standard library has it.

@@ -5,7 +5,7 @@
 use crate::error::StdoutClosed;
 use crate::readline::read_line;
 use crate::retry::Blocking;
-use crate::trace::trace;
+use crate::trace::{print, trace};
 use anyhow::{Context, Result};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -31,9 +31,13 @@ pub(crate) fn output(fd: impl AsFd) -> BufWriter<impl Write> {
 /// # Errors
 /// `fgets error: standard input: …`: it is a directory (`EISDIR`).
 pub fn Fgets(line: &mut Vec<u8>, maxline: usize, fp: &mut impl BufRead) -> Result<Option<usize>> {
-    let n = read_line(fp, line, maxline).map(|n| (n > 0).then_some(n));
-    trace!(None, n, "Fgets(stdin)");
-    n.context("fgets error: standard input")
+    let n = read_line(fp, line, maxline);
+    match n {
+        Ok(0) => print("Fgets(stdin) = NULL"),
+        _ => trace!(None, n, "Fgets(stdin)"),
+    }
+    let n = n.context("fgets error: standard input")?;
+    Ok((n > 0).then_some(n))
 }
 
 /// Puts a line on standard output, byte for byte.

@@ -4,7 +4,7 @@
 
 use crate::error::err_ret;
 use crate::signal::note_child;
-use crate::sockfd::{Sockfd, name};
+use crate::sockfd::Sockfd;
 use crate::tcp_state::TcpState;
 use crate::trace;
 use anyhow::{Context, Error, Result};
@@ -155,8 +155,8 @@ fn is_single_threaded() -> io::Result<bool> {
 /// TCP send its FIN, after the data that still waits to be sent. If the process has not read all
 /// that has come, Linux sends a reset instead. Close itself returns at once.
 ///
-/// A [`Sockfd`] that goes out of scope is closed, too; `Close` is the listing's line, in its place, and
-/// what a trace shows. Linux frees the descriptor even when close fails; the error is printed.
+/// A [`Sockfd`] that goes out of scope is closed in the same way; `Close` is the listing's line, in its
+/// place. Linux frees the descriptor even when close fails; the error is printed.
 ///
 /// # Examples
 ///
@@ -227,14 +227,15 @@ fn is_single_threaded() -> io::Result<bool> {
 /// # }
 /// ```
 pub fn Close(sockfd: Sockfd) {
-    let (number, state) = (sockfd.number(), trace::state(&sockfd));
-    let close = || unistd::close(sockfd.socket).map_err(io::Error::from);
-    let closed = trace::timed(state, format_args!("close({number})"), close);
-    if trace::on() {
-        trace::print(trace::holds());
-    }
-    if let Err(why) = closed {
-        err_ret(&Error::new(why).context(format!("close error: {}", name(&sockfd.peer))));
+    drop(sockfd);
+}
+
+impl Drop for Sockfd {
+    fn drop(&mut self) {
+        let close = || unistd::close(self.number()).map_err(io::Error::from);
+        if let Err(why) = trace::closes(self, close) {
+            err_ret(&Error::new(why).context(format!("close error: {}", self.peer_name())));
+        }
     }
 }
 
