@@ -58,23 +58,20 @@ impl Display for StdoutClosed {
 pub fn err_msg(message: impl Display) {
     write_line(format_args!("{}: {message}", program()), |line| {
         // The descriptor stays as it is: other processes may share it. A terminal or a pipe is opened
-        // once more, with O_NONBLOCK: then a write that would have to wait fails. A file is not: it
-        // would be written from its start. A socket cannot be opened.
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let opened = File::options()
+        // once more, with O_NONBLOCK: then a write that would have to wait fails. A file is not written
+        // so, for it would be written from its start. A socket cannot be opened.
+        let mut options = File::options();
+        options
             .write(true)
-            .custom_flags(flags)
-            .open("/proc/self/fd/2");
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let opened = options.open("/proc/self/fd/2");
         let opened = opened.and_then(|file| Ok((file.metadata()?.file_type(), file)));
-        let would_wait = || {
-            let ready = wait_ready(&io::stderr(), PollFlags::POLLOUT, PollTimeout::ZERO);
-            ready.is_ok_and(|ready| !ready)
-        };
+        let is_ready = || wait_ready(&io::stderr(), PollFlags::POLLOUT, PollTimeout::ZERO);
         match opened {
             Ok((kind, mut file)) if kind.is_char_device() || kind.is_fifo() => {
                 retry(|| file.write(line))
             }
-            _ if would_wait() => Ok(0),
+            _ if is_ready().is_ok_and(|ready| !ready) => Ok(0),
             _ => Blocking(io::stderr()).write(line),
         }
     });

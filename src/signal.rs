@@ -73,16 +73,14 @@ static MISSED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<ForkResult> {
     let reaps = REAPS.swap(false, SeqCst);
     let forked = fork();
-    match forked {
-        Ok(ForkResult::Child) => return forked, // it writes to no static: that would copy a page more
-        Ok(ForkResult::Parent { child }) => {
-            let count = COUNT.load(SeqCst);
-            if let Some(free) = CHILDREN.get(count) {
-                free.store(child.as_raw(), SeqCst);
-                COUNT.store(count + 1, SeqCst);
-            }
+    if let Ok(ForkResult::Child) = forked {
+        return forked; // it writes to no static: that would copy a page more
+    }
+    if let Ok(ForkResult::Parent { child }) = forked {
+        if let Some(free) = CHILDREN.get(COUNT.load(SeqCst)) {
+            free.store(child.as_raw(), SeqCst);
+            COUNT.fetch_add(1, SeqCst);
         }
-        Err(_) => {}
     }
     REAPS.store(reaps, SeqCst);
     if reaps && MISSED.swap(false, SeqCst) {
@@ -94,13 +92,12 @@ pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<Fo
 /// Takes a child out of CHILDREN. False if Fork did not make it.
 fn forget_child(pid: pid_t) -> bool {
     let alive = &CHILDREN[..COUNT.load(SeqCst)];
-    let its = alive.iter().rfind(|child| child.load(SeqCst) == pid);
-    let Some((its, last)) = its.zip(alive.last()) else {
-        return false;
-    };
-    its.store(last.load(SeqCst), SeqCst);
-    COUNT.store(alive.len() - 1, SeqCst);
-    true
+    let place = alive.iter().rposition(|child| child.load(SeqCst) == pid);
+    if let Some(place) = place {
+        let last = COUNT.fetch_sub(1, SeqCst) - 1;
+        CHILDREN[place].store(CHILDREN[last].load(SeqCst), SeqCst);
+    }
+    place.is_some()
 }
 
 extern "C" fn reap(_: c_int) {
@@ -109,19 +106,14 @@ extern "C" fn reap(_: c_int) {
     }
     let errno = Errno::last_raw();
     let mut status = 0;
-    loop {
-        // SAFETY: waitpid is async-signal-safe, and `status` lives through the call.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-        if pid <= 0 {
-            break;
-        }
+    // SAFETY: waitpid is async-signal-safe, and `status` lives through the call.
+    while let pid @ 1.. = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
         let ended = ExitStatus::from_raw(status);
-        if !forget_child(pid) {
-            continue;
-        }
-        trace::print(format_args!("waitpid(-1) = {pid}, {ended}"));
-        if ended.signal().is_some() {
-            err_msg(format_args!("child {pid} was killed, {ended}"));
+        if forget_child(pid) {
+            trace::print(format_args!("waitpid(-1) = {pid}, {ended}"));
+            if ended.signal().is_some() {
+                err_msg(format_args!("child {pid} was killed, {ended}"));
+            }
         }
     }
     Errno::set_raw(errno);

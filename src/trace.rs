@@ -84,7 +84,11 @@ pub(crate) fn returned<'a>(
             _ => String::new(),
         };
         let result = shown(result);
-        event(now(), state, format_args!("{call} = {result}{queue}"));
+        event(
+            SystemTime::now(),
+            state,
+            format_args!("{call} = {result}{queue}"),
+        );
     }
 }
 
@@ -109,7 +113,7 @@ pub(crate) fn timed<T: Debug, E: Display>(
     text: Arguments,
     call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
-    let when = on().then(now);
+    let when = on().then(SystemTime::now);
     let result = call();
     if let Some(when) = when {
         event(when, state, format_args!("{text} = {}", shown(&result)));
@@ -142,7 +146,7 @@ pub(crate) fn state(sockfd: &Sockfd) -> TcpState {
 pub(crate) fn print_state(sockfd: &Sockfd) {
     if let Some(ends) = on().then(|| sockfd.ends()).flatten() {
         let state = state(sockfd);
-        event(now(), state, addresses(sockfd.number(), ends));
+        event(SystemTime::now(), state, addresses(sockfd.number(), ends));
     }
 }
 
@@ -196,7 +200,7 @@ fn watch(number: RawFd, ends: Ends) {
     while Instant::now() < end && !is_last(printed) {
         let state = find(ends);
         if state != printed {
-            event(now(), state, addresses(number, ends));
+            event(SystemTime::now(), state, addresses(number, ends));
             printed = state;
         }
         thread::sleep(Duration::from_micros(50));
@@ -211,12 +215,8 @@ fn is_last(state: TcpState) -> bool {
 /// Prints what is not about one socket. A signal handler may call it.
 pub(crate) fn print(text: impl Display) {
     if on() {
-        event(now(), TcpState::UNKNOWN, text);
+        event(SystemTime::now(), TcpState::UNKNOWN, text);
     }
-}
-
-pub(crate) fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 /// Writes the line of an event. A signal handler may call it.

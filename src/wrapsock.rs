@@ -7,15 +7,13 @@ use crate::error::err_ret;
 use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::trace::{print_state, sends, trace};
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use socket2::{Domain, SockAddr, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Shutdown as How, SocketAddr, SocketAddrV6};
+use std::net::{Shutdown as How, SocketAddr, SocketAddrV6};
 use std::{sync::OnceLock, thread, time::Duration};
-
-pub use SocketOption::*;
 
 /// IPv4, as in the listings.
 pub const AF_INET: Domain = Domain::IPV4;
@@ -41,20 +39,13 @@ pub fn family(address: SocketAddr) -> Domain {
 /// # Errors
 /// The text is no address, or this host has no such interface.
 pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
-    let (ip, scope) = text.split_once('%').unzip();
-    match (ip.unwrap_or(text).parse(), scope) {
-        (Ok(ip), None) => Ok(SocketAddr::new(ip, 0)),
-        (Ok(IpAddr::V6(ip)), Some(scope)) => {
-            Ok(SocketAddrV6::new(ip, 0, 0, scope_id(scope)?).into())
-        }
-        _ => bail!("not an IP address (examples: 127.0.0.1, ::1)"),
-    }
-}
-
-/// The number of an interface, given by its name or by its number.
-fn scope_id(scope: &str) -> Result<u32> {
+    let no_address = "not an IP address (examples: 127.0.0.1, ::1)";
+    let Some((ip, scope)) = text.split_once('%') else {
+        return Ok(SocketAddr::new(text.parse().context(no_address)?, 0));
+    };
     let number = if_nametoindex(scope).ok().or_else(|| scope.parse().ok());
-    number.with_context(|| format!("this host has no network interface {scope:?}"))
+    let number = number.with_context(|| format!("this host has no network interface {scope:?}"))?;
+    Ok(SocketAddrV6::new(ip.parse().context(no_address)?, 0, 0, number).into())
 }
 
 /// socket(2): a new socket of the given family, type and protocol (Socket函数).
@@ -65,7 +56,7 @@ fn scope_id(scope: &str) -> Result<u32> {
 /// `socket error: FAMILY: …`: no descriptor is left (`EMFILE`, `ENFILE`), the kernel has no
 /// such family (`EAFNOSUPPORT`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
-    let socket = socket2::Socket::new(family, ty, Some(protocol.into()));
+    let socket = Socket::new(family, ty, Some(protocol.into()));
     let sockfd = socket.map(|socket| Sockfd::new(socket, OnceLock::new()));
     let (made, number) = (sockfd.as_ref(), sockfd.as_ref().map(Sockfd::number));
     trace!(made.ok(), number, "socket({family:?}, {ty:?}, {protocol})");
@@ -113,31 +104,28 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
 /// # Errors
 /// `setsockopt error: OPTION: …`.
 pub fn Setsockopt(sockfd: &Sockfd, option: SocketOption, on: bool) -> Result<()> {
-    let socket = &sockfd.socket;
-    let set = match option {
-        SO_REUSEADDR => socket.set_reuse_address(on),
-        SO_KEEPALIVE => socket.set_keepalive(on),
-        TCP_NODELAY => socket.set_tcp_nodelay(on),
-        IPV6_V6ONLY => socket.set_only_v6(on),
-    };
-    trace!(sockfd, set, "setsockopt({sockfd}, {option:?}, {on})");
-    set.with_context(|| format!("setsockopt error: {option:?}"))
+    let SocketOption(name, set) = option;
+    let set = set(&sockfd.socket, on);
+    trace!(sockfd, set, "setsockopt({sockfd}, {name}, {on})");
+    set.with_context(|| format!("setsockopt error: {name}"))
 }
 
 /// The second argument of [`Setsockopt`].
-#[allow(non_camel_case_types)]
 #[derive(Clone, Copy, Debug)]
-pub enum SocketOption {
-    /// [`Bind`] may take a port that is in TIME_WAIT.
-    SO_REUSEADDR,
-    /// When nothing has come for two hours, the kernel asks the peer's host. If no answer comes
-    /// for 11 minutes, the connection ends (Linux's times).
-    SO_KEEPALIVE,
-    /// The kernel sends each write at once (no Nagle algorithm).
-    TCP_NODELAY,
-    /// An IPv6 socket takes no IPv4 connections.
-    IPV6_V6ONLY,
-}
+pub struct SocketOption(&'static str, fn(&Socket, bool) -> io::Result<()>);
+
+/// [`Bind`] may take a port that is in TIME_WAIT.
+pub const SO_REUSEADDR: SocketOption = SocketOption("SO_REUSEADDR", Socket::set_reuse_address);
+
+/// When nothing has come for two hours, the kernel asks the peer's host. If no answer comes
+/// for 11 minutes, the connection ends (Linux's times).
+pub const SO_KEEPALIVE: SocketOption = SocketOption("SO_KEEPALIVE", Socket::set_keepalive);
+
+/// The kernel sends each write at once (no Nagle algorithm).
+pub const TCP_NODELAY: SocketOption = SocketOption("TCP_NODELAY", Socket::set_tcp_nodelay);
+
+/// An IPv6 socket takes no IPv4 connections.
+pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_only_v6);
 
 /// connect(2): makes the three-way handshake, and sleeps until it is done (connect函数,
 /// 三次握手).
@@ -258,7 +246,7 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
 }
 
 /// What accept returns: a connected socket, and the address of its client.
-fn with_peer((socket, address): (socket2::Socket, SockAddr)) -> io::Result<(Sockfd, SocketAddr)> {
+fn with_peer((socket, address): (Socket, SockAddr)) -> io::Result<(Sockfd, SocketAddr)> {
     let cliaddr = internet(address)?;
     Ok((Sockfd::new(socket, cliaddr.into()), cliaddr))
 }

@@ -14,7 +14,7 @@ use nix::unistd::{self, ForkResult};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use std::{fs, io, process, thread};
 
 /// fork(2): one call, two returns (fork函数).
@@ -67,20 +67,16 @@ use std::{fs, io, process, thread};
 /// (`EDEADLK`). Where neither the C library nor /proc says how many threads there are, an error that
 /// names /proc.
 pub fn Fork() -> Result<ForkResult> {
-    let now = || (trace::holds(), trace::now());
-    let before = trace::on().then(now);
+    let before = trace::on().then(SystemTime::now);
     let forked = note_child(fork);
     if let Some(before) = before {
-        let (result, (holds, when)) = match &forked {
-            Ok(ForkResult::Child) => ("0".to_owned(), now()),
-            Ok(ForkResult::Parent { child }) => (child.to_string(), before),
-            Err(error) => (format!("-1, {error:#}"), before),
+        let (when, result) = match &forked {
+            Ok(ForkResult::Child) => (SystemTime::now(), "0".to_owned()),
+            Ok(ForkResult::Parent { child }) => (before, child.to_string()),
+            Err(error) => (before, format!("-1, {error:#}")),
         };
-        trace::event(
-            when,
-            TcpState::UNKNOWN,
-            format_args!("fork() = {result}, {holds}"),
-        );
+        let text = format!("fork() = {result}, {}", trace::holds());
+        trace::event(when, TcpState::UNKNOWN, text);
     }
     forked.context("fork error")
 }
