@@ -3,14 +3,14 @@
 //! The book's `lib/error.c`. There each wrapper prints and exits. Here it returns the error,
 //! which holds the reason, and these functions print it. So err_quit is also the book's err_sys.
 
-use crate::retry::{Blocking, retry, wait_ready};
+use crate::retry::{Blocking, retry, wait};
 use anyhow::{Error, Result};
 use nix::libc;
-use nix::poll::{PollFlags, PollTimeout};
+use nix::poll::PollFlags;
 use std::fmt::{self, Arguments, Display};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::{env, fs::File, path::Path, process, sync::OnceLock};
+use std::{env, fs::File, path::Path, process, sync::OnceLock, time::Duration};
 
 /// Prints the error on standard error, in one line, and returns.
 ///
@@ -66,7 +66,7 @@ pub fn err_msg(message: impl Display) {
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
         let opened = options.open("/proc/self/fd/2");
         let opened = opened.and_then(|file| Ok((file.metadata()?.file_type(), file)));
-        let is_ready = || wait_ready(&io::stderr(), PollFlags::POLLOUT, PollTimeout::ZERO);
+        let is_ready = || wait(io::stderr(), PollFlags::POLLOUT, Some(Duration::ZERO));
         match opened {
             Ok((kind, mut file)) if kind.is_char_device() || kind.is_fifo() => {
                 retry(|| file.write(line))

@@ -1,12 +1,12 @@
 //! read and write that do not wait for ever: `--idle-timeout`.
 
-use crate::retry::wait_ready;
+use crate::retry::wait;
 use crate::sockfd::Sockfd;
 use crate::tcp_state::acked_so_far;
 use crate::trace::trace;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::poll::{PollFlags, PollTimeout};
+use nix::poll::PollFlags;
 use nix::unistd;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(crate) fn write(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {
 /// sends a reset, and the kernel drops the bytes.
 fn unless_idle(
     sockfd: &Sockfd,
-    ready: PollFlags,
+    event: PollFlags,
     mut call: impl FnMut() -> nix::Result<usize>,
 ) -> io::Result<usize> {
     let socket = &sockfd.socket;
@@ -60,11 +60,8 @@ fn unless_idle(
         }
         let timeout = socket.read_timeout()?; // that of writes is the same
         // If somebody made the socket non-blocking, the call has not waited yet.
-        if socket.nonblocking()? {
-            let limit = timeout.and_then(|timeout| PollTimeout::try_from(timeout).ok());
-            if wait_ready(sockfd, ready, limit.unwrap_or(PollTimeout::NONE))? {
-                continue;
-            }
+        if socket.nonblocking()? && wait(sockfd, event, timeout)? {
+            continue;
         }
         let acked = acked_so_far(sockfd.number());
         if acked == acked_before {

@@ -1,9 +1,11 @@
 //! Calls that a signal interrupts (`EINTR`), or that find nothing yet (`EAGAIN`).
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// Calls again while a signal interrupts the call.
 pub(crate) fn retry<T, E: Into<io::Error>>(
@@ -17,9 +19,10 @@ pub(crate) fn retry<T, E: Into<io::Error>>(
     }
 }
 
-/// Sleeps until a descriptor is ready to be read or written, or for so long. False after that.
-pub(crate) fn wait_ready(fd: &impl AsFd, ready: PollFlags, limit: PollTimeout) -> io::Result<bool> {
-    let mut fds = [PollFd::new(fd.as_fd(), ready)];
+/// Sleeps until a descriptor can be read or written, or for so long. False after that.
+pub(crate) fn wait(fd: impl AsFd, event: PollFlags, limit: Option<Duration>) -> io::Result<bool> {
+    let mut fds = [PollFd::new(fd.as_fd(), event)];
+    let limit = limit.and_then(|limit| PollTimeout::try_from(limit).ok());
     Ok(retry(|| poll(&mut fds, limit))? > 0)
 }
 
@@ -30,15 +33,14 @@ pub(crate) struct Blocking<Fd>(pub Fd);
 impl<Fd: AsFd> Blocking<Fd> {
     fn when(
         &self,
-        ready: PollFlags,
+        event: PollFlags,
         mut call: impl FnMut() -> nix::Result<usize>,
     ) -> io::Result<usize> {
         loop {
-            match retry(&mut call) {
-                Err(why) if why.kind() == ErrorKind::WouldBlock => {
-                    wait_ready(&self.0, ready, PollTimeout::NONE)?;
-                }
-                done => return done,
+            match call() {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => _ = wait(&self.0, event, None)?,
+                done => return Ok(done?),
             }
         }
     }

@@ -12,7 +12,7 @@ use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, si
 use nix::unistd::ForkResult;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
-use std::{io, process::ExitStatus};
+use std::{io, process::ExitStatus, sync::Once};
 
 /// sigaction(2): installs a signal handler, and unblocks the signal: the process may have been
 /// started with it blocked.
@@ -120,17 +120,20 @@ extern "C" fn reap(_: c_int) {
 }
 
 /// Whether this process has as many children as it may, or more: those that [`Fork`](crate::Fork) has
-/// made since [`Signal`], and [`sig_chld`] has not reaped. False without sig_chld.
+/// made since [`Signal`], and [`sig_chld`] has not reaped. 0 is no limit. False without sig_chld.
 #[must_use]
 pub fn is_full(max_children: u32) -> bool {
-    REAPS.load(SeqCst) && COUNT.load(SeqCst) >= max_children as usize
+    REAPS.load(SeqCst) && max_children > 0 && COUNT.load(SeqCst) >= max_children as usize
 }
 
 /// Sleeps while this process [`is_full`]: until [`sig_chld`] reaps a child. The next clients wait
-/// in the kernel's queue of complete connections (listen函数).
-///
-/// With a limit of 0 it sleeps for ever.
+/// in the kernel's queue of complete connections (listen函数). The first time it prints a message.
 pub fn wait_for_room(max_children: u32) {
+    static SAID: Once = Once::new();
+    if !is_full(max_children) {
+        return;
+    }
+    SAID.call_once(|| err_msg("the limit of children is reached: the next clients wait"));
     // SIGCHLD is blocked between the check and the sleep. sigsuspend unblocks it and sleeps in one
     // step, so no child can end unnoticed in between. Where a sandbox refuses the first call, `before`
     // is empty, and a signal may come in between.

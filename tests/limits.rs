@@ -50,7 +50,7 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
     let said = server.said();
     assert_eq!(said.len(), 1, "one message for all of them: {said:?}");
     assert!(said[0].starts_with("tcpserv: "), "{said:?}");
-    assert!(said[0].contains("--max-clients"), "{said:?}");
+    assert!(said[0].contains("the limit of children"), "{said:?}");
 }
 
 #[test]

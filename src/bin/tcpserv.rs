@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Parser;
-use std::{net::SocketAddr, sync::Once};
+use std::net::SocketAddr;
 use unp::*;
 
 fn main() {
@@ -32,7 +32,7 @@ fn tcpserv(args: &Args) -> Result<()> {
     err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: says the port
 
     loop {
-        wait_at_limit(args); // added: sleeps while there are --max-clients children
+        wait_for_room(args.max_clients); // added: sleeps while there are --max-clients children
 
         let (connfd, cliaddr) = Accept(&listenfd)?; // after EINTR, and most errors, it accepts again
 
@@ -71,7 +71,7 @@ struct Args {
     #[arg(long, value_name = "LISTENQ", env = "LISTENQ", default_value_t = LISTENQ, value_parser = clap::value_parser!(i32).range(0..))]
     backlog: i32,
 
-    /// Serve at most N clients at a time; 0 means no limit
+    /// Serve at most N clients at a time, the next ones wait (see --idle-timeout); 0 means no limit
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_clients: u32,
 
@@ -92,16 +92,6 @@ fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
         Setsockopt(listenfd, IPV6_V6ONLY, false)?; // `::` also serves IPv4
     }
     Ok(())
-}
-
-/// While there are --max-clients children, sleeps until one ends. Prints a message the first time.
-fn wait_at_limit(args: &Args) {
-    static SAID: Once = Once::new();
-    if args.max_clients > 0 && is_full(args.max_clients) {
-        let words = "--max-clients is reached: the next clients wait (see --idle-timeout)";
-        SAID.call_once(|| err_msg(words));
-        wait_for_room(args.max_clients);
-    }
 }
 
 /// --idle-timeout, for the child's client.
