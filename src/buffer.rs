@@ -9,11 +9,11 @@ const SIZE: usize = 512 * 1024;
 /// It starts at a page boundary, because then the kernel copies faster. Its pages use no memory until
 /// something is written to them.
 #[repr(align(4096))]
-struct Memory([u8; SIZE]);
+struct PageAligned([u8; SIZE]);
 
 /// Static, so that a child allocates no memory. There are two because str_cli_batch reads and writes at
 /// the same time.
-static BUFFERS: [Mutex<Memory>; 2] = [const { Mutex::new(Memory([0; SIZE])) }; 2];
+static BUFFERS: [Mutex<PageAligned>; 2] = [const { Mutex::new(PageAligned([0; SIZE])) }; 2];
 
 /// Calls `work` with a buffer that no other thread uses: a free one of the two, or else a new one.
 pub(crate) fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {

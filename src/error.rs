@@ -38,8 +38,8 @@ pub fn exit_status(result: Result<(), impl Into<Error>>) -> i32 {
     }
 }
 
-/// Nobody reads standard output any more, as in `tcpcli … | head -1`: what C learns from
-/// `SIGPIPE`, which Rust programs ignore.
+/// Nobody reads standard output any more, as in `tcpcli … | head -1`. A program in C is killed by
+/// `SIGPIPE` then; Rust programs ignore it, and write fails (`EPIPE`).
 #[derive(Clone, Copy, Debug)]
 pub struct StdoutClosed;
 

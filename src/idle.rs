@@ -1,4 +1,4 @@
-//! read and write that do not wait for ever: `--idle-timeout`.
+//! read and write. After [`set_idle_timeout`] they do not wait for ever: `--idle-timeout`.
 
 use crate::retry::wait;
 use crate::sockfd::Sockfd;
@@ -16,10 +16,9 @@ use std::time::Duration;
 /// room in the send buffer, before they fail with `idle for …` ([`ErrorKind::TimedOut`]). 0
 /// switches it off.
 ///
-/// A peer whose host still takes what was sent to it is not idle. So while sent bytes are not
-/// acknowledged, the first time-out is no error, and a later one is none if some were acknowledged
-/// since the one before: the error may come after up to three times as long. A signal restarts the
-/// time-out.
+/// A peer whose host still takes what was sent to it is not idle. So if sent bytes are not acknowledged
+/// yet, the first time-out is no error, and a later one is none if some were acknowledged since the one
+/// before: the error may come after up to three times as long. A signal restarts the time-out.
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
@@ -32,20 +31,20 @@ pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
     both.with_context(|| format!("setsockopt error: {names}"))
 }
 
-/// read(2). It can fail as idle.
+/// read(2); it can fail with `idle for …`.
 pub(crate) fn read(sockfd: &Sockfd, buf: &mut [u8]) -> io::Result<usize> {
     unless_idle(sockfd, PollFlags::POLLIN, || unistd::read(sockfd, buf))
 }
 
-/// write(2). It can fail as idle.
+/// write(2); it can fail with `idle for …`.
 pub(crate) fn write(sockfd: &Sockfd, buf: &[u8]) -> io::Result<usize> {
     unless_idle(sockfd, PollFlags::POLLOUT, || unistd::write(sockfd, buf))
 }
 
 /// Makes the call, and makes it again after each time-out that is no error (see set_idle_timeout).
 ///
-/// If sent bytes are not acknowledged when the error comes, it sets SO_LINGER to 0: then the close
-/// sends a reset, and the kernel drops the bytes.
+/// If sent bytes are not acknowledged when the error comes, it sets SO_LINGER to 0 seconds: then the
+/// close sends a reset, and the kernel drops the bytes. Else the kernel would keep them for minutes.
 fn unless_idle(
     sockfd: &Sockfd,
     event: PollFlags,
@@ -65,8 +64,7 @@ fn unless_idle(
         }
         let acked = acked_so_far(sockfd.number());
         if acked == acked_before {
-            // If this fails, the kernel only keeps the bytes longer.
-            let _ = socket.set_linger(acked.map(|_| Duration::ZERO));
+            let _ = socket.set_linger(acked.map(|_| Duration::ZERO)); // None: all is acknowledged
             let idle = format!("idle for {:?}", timeout.unwrap_or_default());
             return Err(io::Error::new(ErrorKind::TimedOut, idle));
         }

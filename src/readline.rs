@@ -23,8 +23,8 @@ pub const MAXLINE: usize = 4096;
 /// the lines in it need no other read.
 ///
 /// # Errors
-/// `readline error: PEER: …`: the peer reset the connection (`ECONNRESET`); `idle for …`, where
-/// [`set_idle_timeout`](crate::set_idle_timeout) was called.
+/// `readline error: PEER: …`: the peer reset the connection (`ECONNRESET`), its host does not answer
+/// (`ETIMEDOUT`); `idle for …`, where [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Readline(
     sockfd: &mut BufReader<&Sockfd>,
     line: &mut Vec<u8>,
@@ -46,7 +46,7 @@ pub(crate) fn read_line(
     from.take(maxlen as u64).read_until(b'\n', line)
 }
 
-/// read(2). `BufRead` calls it again after a signal.
+/// read(2), for the `BufReader`, which calls it again after a signal.
 impl Read for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         idle::read(self, buf)

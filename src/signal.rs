@@ -18,15 +18,16 @@ use std::{io, process::ExitStatus, sync::Once};
 /// started with it blocked.
 ///
 /// Unlike the book's Signal it does not set SA_RESTART, so that a reader sees EINTR: a call that sleeps
-/// when the signal comes fails with it, and str_echo needs its `goto again`. A child that only stops
-/// causes no SIGCHLD.
+/// when the signal comes fails with it. At a child's end that is the parent's accept, which
+/// [`Accept`](crate::Accept) calls again; str_echo has its `goto again` for the same reason. A child that
+/// only stops causes no SIGCHLD.
 ///
 /// # Errors
 /// `sigaction error: SIGNAL: …`: the signal cannot be caught (`EINVAL`).
 pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
     let handler = SigHandler::Handler(handler.0);
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::empty());
-    program(); // makes the name now: a signal handler must not allocate
+    program(); // allocates the name now: a signal handler must not allocate
     if !REAPS.load(SeqCst) {
         COUNT.store(0, SeqCst); // in a child of Fork the entries are its parent's
         REAPS.store(true, SeqCst);
@@ -55,8 +56,7 @@ pub struct Handler(extern "C" fn(c_int));
 #[allow(non_upper_case_globals)]
 pub const sig_chld: Handler = Handler(reap);
 
-/// Whether the handler reaps: since this process has called Signal, but not while it forks, and not in
-/// a child of Fork.
+/// Whether the handler reaps. True after Signal; false while Fork runs, and in a child of Fork.
 static REAPS: AtomicBool = AtomicBool::new(false);
 
 /// The children that [`Fork`](crate::Fork) has made since Signal, and [`sig_chld`] has not reaped; the
@@ -119,8 +119,10 @@ extern "C" fn reap(_: c_int) {
     Errno::set_raw(errno);
 }
 
-/// Whether this process has as many children as it may, or more: those that [`Fork`](crate::Fork) has
-/// made since [`Signal`], and [`sig_chld`] has not reaped. 0 is no limit. False without sig_chld.
+/// Whether this process has `max_children` children or more; a limit of 0 is none.
+///
+/// It counts the children that [`Fork`](crate::Fork) has made since [`Signal`], until [`sig_chld`] reaps
+/// them. Without sig_chld it is false.
 #[must_use]
 pub fn is_full(max_children: u32) -> bool {
     REAPS.load(SeqCst) && max_children > 0 && COUNT.load(SeqCst) >= max_children as usize

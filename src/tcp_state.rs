@@ -59,7 +59,8 @@ fn number(bytes: &[u8]) -> u32 {
     u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
-/// The first N bytes of `struct tcp_info`. What this kernel does not know is 0; all, if it is no TCP socket.
+/// The first N bytes of `struct tcp_info`. What the kernel does not say is 0: a field that it does not
+/// know, or all of them, if it is no TCP socket.
 fn tcp_info<const N: usize>(sockfd: RawFd) -> [u8; N] {
     let mut info = [0; N];
     let (pointer, mut len) = (info.as_mut_ptr().cast(), N as socklen_t);

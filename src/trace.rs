@@ -28,7 +28,8 @@ static OPEN: Mutex<BTreeMap<RawFd, Option<Ends>>> = Mutex::new(BTreeMap::new());
 ///
 /// Each event is one line on standard error: the time, the process, the state of the socket, the
 /// call with its result. The time is in seconds since 1970, as `tcpdump -tt` and `strace -ttt` print
-/// it, so the lines of both programs and theirs can be sorted together.
+/// it, so the lines of both programs and theirs can be sorted together. If nobody reads standard error
+/// and it is full, a line waits, and so does its process.
 ///
 /// ```text
 /// 1764044103.743382 tcpcli[4711]    CLOSED      connect(3, 127.0.0.1:9877) = 0
@@ -37,12 +38,15 @@ static OPEN: Mutex<BTreeMap<RawFd, Option<Ends>>> = Mutex::new(BTreeMap::new());
 ///
 /// The state comes from the kernel, and the socket was in it by the line's time. For connect, Writen,
 /// shutdown and close, which send a segment, time and state are from before the call, and so is the
-/// time of fork in the parent; for the other calls, from after. When a call that sends has changed the
-/// state, the new state is a line of its own. So a cause stands before its effect.
+/// time of fork in the parent; for the other calls, from after. When connect, Writen or shutdown has
+/// changed the state, the new state is a line of its own. So a cause stands before its effect.
+///
+/// `2 in its queue` are complete connections of a listening socket that accept has not taken yet.
+/// `holds 3 LISTEN, 4 ESTABLISHED` are the open sockets of the process.
 ///
 /// A process cannot print what its own exit does. So under a trace [`exit`](crate::exit) and
 /// [`_exit`](crate::_exit) close the sockets of the process themselves, and print each state that
-/// follows, for one second at most.
+/// follows, for one second at most after each close.
 pub fn trace_start() {
     ON.store(true, Ordering::Relaxed);
 }
@@ -83,12 +87,8 @@ pub(crate) fn returned<'a>(
             }
             _ => String::new(),
         };
-        let result = shown(result);
-        event(
-            SystemTime::now(),
-            state,
-            format_args!("{call} = {result}{queue}"),
-        );
+        let text = format!("{call} = {}{queue}", shown(result));
+        event(SystemTime::now(), state, text);
     }
 }
 

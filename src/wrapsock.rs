@@ -27,7 +27,7 @@ pub const LISTENQ: i32 = 1024;
 /// The half-close: the second argument of [`Shutdown`].
 pub const SHUT_WR: How = How::Write;
 
-/// The first argument of [`Socket`] for an address: [`AF_INET`], or AF_INET6.
+/// The first argument of [`Socket()`] for an address: [`AF_INET`], or AF_INET6.
 #[must_use]
 pub fn family(address: SocketAddr) -> Domain {
     Domain::for_address(address)

@@ -38,8 +38,8 @@ use std::{fs, io, process, thread};
 ///
 /// # Examples
 ///
-/// Parent and child both hold the socket. A child that has ended is a zombie until its parent
-/// asks for its status, which [`sig_chld`](crate::sig_chld) does.
+/// A child that has ended is a zombie until its parent asks for its status, which
+/// [`sig_chld`](crate::sig_chld) does.
 ///
 /// ```
 /// use unp::*;
@@ -64,8 +64,8 @@ use std::{fs, io, process, thread};
 ///
 /// # Errors
 /// `fork error: …`: too many processes (`EAGAIN`), no memory (`ENOMEM`), a second thread
-/// (`EDEADLK`). Where neither the C library nor /proc says how many threads there are, an error that
-/// names /proc.
+/// (`EDEADLK`; a thread that was joined just now may still end, so Fork waits for it, 0.1 s at most). If
+/// the C library cannot say that there is one thread, and /proc cannot be read, the error names /proc.
 pub fn Fork() -> Result<ForkResult> {
     let before = trace::on().then(SystemTime::now);
     let forked = note_child(fork);
@@ -88,9 +88,8 @@ fn fork() -> Result<ForkResult> {
     // SAFETY: fork is unsafe because the child of a process with several threads may do only
     // what a signal handler may. This process has one thread, which is here, so no other can
     // start a second one. Each lock that is held now is held by this thread, which lives on in
-    // both processes and releases it in each. Only a handler that interrupts malloc could fork
-    // while malloc's lock is held: no handler of this library forks, and to install another needs
-    // `unsafe`.
+    // both processes and releases it in each. No handler of this library forks, and to install
+    // another, which could interrupt malloc and fork, needs `unsafe`.
     Ok(unsafe { unistd::fork() }.map_err(io::Error::from)?)
 }
 
@@ -104,7 +103,7 @@ fn is_single_threaded() -> io::Result<bool> {
     static FLAG: OnceLock<Option<&AtomicU8>> = OnceLock::new();
     #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
     let find = || {
-        // SAFETY: where glibc has this symbol (2.32), it is a `char` that lives as long as the process.
+        // SAFETY: glibc has this symbol since 2.32: a `char` that lives as long as the process.
         Some(unsafe { &__libc_single_threaded })
     };
     #[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
@@ -238,7 +237,7 @@ impl Drop for Sockfd {
 /// exit(3): ends the process, as the client's listing does. The kernel closes all descriptors that
 /// are open: the socket's close sends the FIN (正常终止, steps 2 and 3).
 ///
-/// It is std's exit, which a [trace](crate::trace_start) shows.
+/// It is [`std::process::exit`]; under a [trace](crate::trace_start) it is printed.
 pub fn exit(status: i32) -> ! {
     trace::exits(format_args!("exit({status})"));
     process::exit(status)
@@ -250,9 +249,9 @@ pub fn exit(status: i32) -> ! {
 /// The listing calls exit, which also flushes buffers that the child has as copies of its
 /// parent's. `_exit` leaves that to the parent.
 ///
-/// A child must end with `_exit`. After a `?` the child would go on in the parent's functions, and a
-/// panic would run destructors there: it could delete the parent's files. So write no `?` in the
-/// child's part, and build a server with `panic = "abort"`.
+/// A child must end with `_exit`. After a `?` or a panic the child would leave the parent's functions,
+/// and run their destructors: it could delete the parent's files. So write no `?` in the child's part,
+/// and build a server with `panic = "abort"` (here the release profile has it).
 pub fn _exit(status: i32) -> ! {
     trace::exits(format_args!("_exit({status})"));
     // SAFETY: _exit has no preconditions, and runs no code of this process.

@@ -19,7 +19,7 @@ use std::io;
 /// ```text
 ///  this process           this host's TCP                    the other host's TCP
 ///  buf ---- write ------> send buffer ---- segments, each of ---> receive buffer
-///  (is full: sleeps)      |                at most the MSS        |
+///  (full: write sleeps)   |                at most the MSS        |
 ///                         | keeps all that has no ACK yet,        |
 ///                         | and sends it again                    |
 ///                         | drops it <-------- ACK ---------------+---- read ---> its process
@@ -28,8 +28,8 @@ use std::io;
 ///
 /// # Errors
 /// `writen error: PEER: …`: the peer reset the connection (`ECONNRESET`), or takes no more
-/// (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); `idle for …`, where
-/// [`set_idle_timeout`](crate::set_idle_timeout) was called.
+/// (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it), its host does not answer
+/// (`ETIMEDOUT`); `idle for …`, where [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
     let write_all = || -> io::Result<usize> {
         let mut left = buf;
