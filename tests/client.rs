@@ -3,7 +3,8 @@
 mod common;
 
 use common::*;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
@@ -210,6 +211,26 @@ fn the_answer_to_a_last_line_without_a_newline_is_printed_whole() {
         }
         client.wait().printed(answer); // while connfd is open
     }
+}
+
+#[test]
+fn an_output_that_takes_only_a_part_of_that_answer_is_reported() {
+    let output = memfd_create("test", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+    let output = fs::File::from(output);
+    output.set_len(MAXLINE as u64).unwrap();
+    fcntl(&output, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = tcpcli(listener.local_addr().unwrap());
+    let mut client = Client::spawn(&mut command, Stdio::piped(), output);
+    client.type_in(b"x");
+    client.end_input();
+    let mut connfd = accept(&listener, client.pid());
+    assert_eq!(rest(&mut connfd), b"x");
+    connfd.write_all(&[b'y'; MAXLINE + 1]).unwrap();
+    drop(connfd);
+    let why = words(Errno::EPERM);
+    let said = format!("tcpcli: fputs error: standard output: {why}");
+    client.wait().failed(&said);
 }
 
 #[test]
