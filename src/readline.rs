@@ -25,25 +25,17 @@ pub const MAXLINE: usize = 4096;
 /// # Errors
 /// `readline error: PEER: …`: the peer reset the connection (`ECONNRESET`), its host does not answer
 /// (`ETIMEDOUT`); `idle for …`, where [`set_idle_timeout`](crate::set_idle_timeout) was called.
-pub fn Readline(
-    sockfd: &mut BufReader<&Sockfd>,
-    line: &mut Vec<u8>,
-    maxlen: usize,
-) -> Result<usize> {
-    let n = read_line(&mut *sockfd, line, maxlen);
-    let sockfd = *sockfd.get_ref();
+pub fn Readline(from: &mut BufReader<&Sockfd>, line: &mut Vec<u8>, maxlen: usize) -> Result<usize> {
+    let n = read_line(&mut *from, line, maxlen);
+    let sockfd = *from.get_ref();
     trace!(sockfd, n, "Readline({sockfd})");
     n.with_context(|| format!("readline error: {}", sockfd.peer_name()))
 }
 
 /// The common part of Readline and Fgets.
-pub(crate) fn read_line(
-    from: impl BufRead,
-    line: &mut Vec<u8>,
-    maxlen: usize,
-) -> io::Result<usize> {
+pub(crate) fn read_line(from: impl BufRead, line: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     line.clear();
-    from.take(maxlen as u64).read_until(b'\n', line)
+    from.take(max as u64).read_until(b'\n', line)
 }
 
 /// read(2), for the `BufReader`, which calls it again after a signal.

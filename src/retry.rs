@@ -3,14 +3,12 @@
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Error, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Calls again while a signal interrupts the call.
-pub(crate) fn retry<T, E: Into<io::Error>>(
-    mut call: impl FnMut() -> Result<T, E>,
-) -> io::Result<T> {
+pub(crate) fn retry<T, E: Into<Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     loop {
         match call().map_err(E::into) {
             Err(why) if why.kind() == ErrorKind::Interrupted => {}
