@@ -36,18 +36,18 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
     while !half_closed && Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {
         Writen(sockfd, &sendline)?;
 
-        // Added: the input has ended without a newline.
+        // Added: the input has ended without a newline. The FIN says so to the server.
         if is_cut(&sendline) {
-            let _ = Shutdown(sockfd, SHUT_WR); // if the server is gone, Readline reports it
+            let _ = Shutdown(sockfd, SHUT_WR); // no `?`: if the server is gone, Readline reports it
             half_closed = true;
         }
 
         let nread = Readline(&mut from_server, &mut recvline, MAXLINE);
         Fputs(&recvline, &mut stdout)?; // before the check: it may be a part of the echo, too
         nread?; // an error of Readline ends it here
-        let is_echo = half_closed && recvline.len() >= sendline.len(); // neither has a newline
+        let is_echo = half_closed && recvline.len() >= sendline.len(); // of a line without a newline
         if is_cut(&recvline) && !is_echo {
-            bail!(TERMINATED); // the listing's err_quit; for `== 0`, and for a part of the echo
+            bail!(TERMINATED); // the listing's err_quit, for `== 0`; here for a part of a line, too
         }
 
         // Added: fp's buffer has no whole line, so Fgets may sleep. Before that, show all echoes.

@@ -27,6 +27,7 @@ pub fn str_echo(sockfd: &Sockfd) -> Result<()> {
                 Ok(n) => Writen(sockfd, &buf[..n])?,
                 Err(why) if why.kind() == ErrorKind::Interrupted => continue, // goto again
                 Err(why) => {
+                    // err_sys, but the caller prints it
                     let peer = sockfd.peer_name();
                     return Err(why).with_context(|| format!("str_echo: read error: {peer}"));
                 }

@@ -13,7 +13,8 @@ use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown as How, SocketAddr, SocketAddrV6};
-use std::{sync::OnceLock, thread, time::Duration};
+use std::sync::{Once, OnceLock};
+use std::{thread, time::Duration};
 
 /// IPv4, as in the listings.
 pub const AF_INET: Domain = Domain::IPV4;
@@ -220,28 +221,24 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
 /// # Errors
 /// `accept error: ADDRESS:PORT: …`: it does not listen (`EINVAL`; datagrams: `EOPNOTSUPP`).
 pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
-    let mut printed = false;
+    let named = |why| Error::new(why).context(format!("accept error: {}", local_name(listenfd)));
+    let first = Once::new(); // prints only the first error
     loop {
         let accepted = listenfd.socket.accept().and_then(with_peer);
         let connfd = accepted.as_ref().map(|(connfd, _)| connfd.number());
         trace!(listenfd, connfd, "accept({listenfd})");
-        let why = match accepted {
-            Ok((connfd, cliaddr)) => {
+        match accepted {
+            Err(why) if why.kind() == ErrorKind::Interrupted => {}
+            Err(why) if listenfd.socket.is_listener().unwrap_or(true) => {
+                first.call_once(|| err_ret(&named(why)));
+                thread::sleep(Duration::from_millis(100));
+            }
+            done => {
+                let (connfd, cliaddr) = done.map_err(named)?;
                 print_state(&connfd);
                 return Ok((connfd, cliaddr));
             }
-            Err(why) if why.kind() == ErrorKind::Interrupted => continue,
-            Err(why) => why,
-        };
-        let error = Error::new(why).context(format!("accept error: {}", local_name(listenfd)));
-        if listenfd.socket.is_listener().is_ok_and(|listens| !listens) {
-            return Err(error);
         }
-        if !printed {
-            err_ret(&error);
-            printed = true;
-        }
-        thread::sleep(Duration::from_millis(100));
     }
 }
 

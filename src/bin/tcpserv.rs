@@ -38,14 +38,14 @@ fn tcpserv(args: &Args) -> Result<()> {
 
         let childpid = Fork(); // Ok(Child) for C's 0, Ok(Parent { child }) for a pid, Err for -1
         if let Ok(ForkResult::Child) = childpid {
-            Close(listenfd); // close listening socket. (It may in a loop: _exit never returns to it)
+            Close(listenfd); // close listening socket (a move in a loop: _exit never returns to it)
             set_timeout(&connfd, args); // added: --idle-timeout
             let served = str_echo(&connfd); // process the request
             // exit(0), or 1 after an error, which exit_status prints. _exit flushes no copied buffers.
             _exit(exit_status(served));
         }
         if let Err(error) = childpid {
-            err_ret(&error.context(format!("no child for {cliaddr}"))); // added: it goes on
+            err_ret(&error.context(format!("no child for {cliaddr}"))); // added: the server goes on
         }
         Close(connfd); // parent closes connected socket
     }
