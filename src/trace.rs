@@ -42,7 +42,8 @@ static OPEN: Mutex<BTreeMap<RawFd, Option<Ends>>> = Mutex::new(BTreeMap::new());
 /// changed the state, the new state is a line of its own. So a cause stands before its effect.
 ///
 /// `2 in its queue` are complete connections of a listening socket that accept has not taken yet.
-/// `holds 3 LISTEN, 4 ESTABLISHED` are the open sockets of the process.
+/// `holds 3 LISTEN, 4 ESTABLISHED` are the open sockets of the process. (Sockets that were made before
+/// trace_start may be missing.)
 ///
 /// A process cannot print what its own exit does. So under a trace [`exit`](crate::exit) and
 /// [`_exit`](crate::_exit) close the sockets of the process themselves, and print each state that
