@@ -21,21 +21,27 @@ pub fn err_ret(error: &Error) {
 
 /// Prints the error like [`err_ret`], then ends the process with status 1. (After [`StdoutClosed`] it
 /// prints nothing, and the status is 0.)
-pub fn err_quit(error: Error) -> ! {
-    process::exit(exit_status(Err(error)))
+pub fn err_quit(error: &Error) -> ! {
+    process::exit(status_after(error))
 }
 
 /// The status for an exit after this result: 0, or 1 after an error, which it prints like [`err_ret`].
 /// [`StdoutClosed`] is no error.
 #[must_use]
+#[inline] // so a child touches a page of code less
 pub fn exit_status(result: Result<(), impl Into<Error>>) -> i32 {
-    match result.map_err(Into::into) {
-        Err(error) if !error.is::<StdoutClosed>() => {
-            err_ret(&error);
-            1
-        }
-        _ => 0,
+    match result {
+        Ok(()) => 0,
+        Err(error) => status_after(&error.into()),
     }
+}
+
+fn status_after(error: &Error) -> i32 {
+    if error.is::<StdoutClosed>() {
+        return 0;
+    }
+    err_ret(error);
+    1
 }
 
 /// Nobody reads standard output any more, as in `tcpcli … | head -1`. A program in C is killed by

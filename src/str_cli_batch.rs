@@ -44,7 +44,7 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
         let _ = report.send(send_all(fp, &to)); // fails if str_cli_batch has returned
         let shut = Shutdown(&to, SHUT_WR); // also after an error, so that the rest still comes
         if let (Err(error), Ok(_)) = (shut, to.socket.peer_addr()) {
-            err_quit(error); // the connection lives; without this FIN the server's would never come
+            err_quit(&error); // the connection lives; without this FIN the server's would never come
         }
     };
     let sender = thread::Builder::new().spawn(send);

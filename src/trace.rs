@@ -100,6 +100,9 @@ pub(crate) fn sends<T: Debug, E: Display>(
     text: Arguments,
     call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
+    if !on() {
+        return call();
+    }
     let was = state(sockfd);
     let result = timed(was, text, call);
     if state(sockfd) != was {
@@ -109,35 +112,30 @@ pub(crate) fn sends<T: Debug, E: Display>(
 }
 
 /// Makes a call, and prints it with the time before it.
-pub(crate) fn timed<T: Debug, E: Display>(
+fn timed<T: Debug, E: Display>(
     state: TcpState,
     text: Arguments,
     call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
-    let when = on().then(SystemTime::now);
+    let when = SystemTime::now();
     let result = call();
-    if let Some(when) = when {
-        event(when, state, format_args!("{text} = {}", shown(&result)));
-    }
+    event(when, state, format_args!("{text} = {}", shown(&result)));
     result
 }
 
 /// Makes a close, and prints it, and what the process still holds.
 pub(crate) fn closes(sockfd: &Sockfd, close: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let state = state(sockfd);
-    let closed = timed(state, format_args!("close({sockfd})"), close);
-    if on() {
-        let _ = OPEN.lock().map(|mut open| open.remove(&sockfd.number()));
-        print(holds());
+    if !on() {
+        return close();
     }
+    let closed = timed(state(sockfd), format_args!("close({sockfd})"), close);
+    let _ = OPEN.lock().map(|mut open| open.remove(&sockfd.number()));
+    print(holds());
     closed
 }
 
-/// The state of a socket; without a trace the kernel is not asked.
-pub(crate) fn state(sockfd: &Sockfd) -> TcpState {
-    if !on() {
-        return TcpState::UNKNOWN;
-    }
+/// The state of a socket, which is noted as open.
+fn state(sockfd: &Sockfd) -> TcpState {
     let (number, ends) = (sockfd.number(), sockfd.ends());
     let _ = OPEN.lock().map(|mut open| open.insert(number, ends));
     sock_diag::state(number, ends)

@@ -12,7 +12,7 @@ fn main() {
         trace_start();
     }
     if let Err(error) = tcpcli(&args) {
-        err_quit(error);
+        err_quit(&error);
     }
 }
 

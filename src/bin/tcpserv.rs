@@ -11,7 +11,7 @@ fn main() {
         trace_start();
     }
     if let Err(error) = tcpserv(&args) {
-        err_quit(error);
+        err_quit(&error);
     }
 }
 
