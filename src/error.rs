@@ -67,9 +67,8 @@ pub fn err_msg(message: impl Display) {
         // once more, with O_NONBLOCK: then a write that would have to wait fails. A file is not written
         // so, for it would be written from its start. A socket cannot be opened.
         let mut options = File::options();
-        options
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        options.write(true);
         let opened = options.open("/proc/self/fd/2");
         let opened = opened.and_then(|file| Ok((file.metadata()?.file_type(), file)));
         let is_ready = || wait(io::stderr(), PollFlags::POLLOUT, Some(Duration::ZERO));

@@ -111,9 +111,8 @@ fn is_single_threaded() -> io::Result<bool> {
         let name = c"__libc_single_threaded".as_ptr(); // in a static program dlsym finds nothing
         // SAFETY: likewise; dlsym takes a C string.
         unsafe {
-            libc::dlsym(libc::RTLD_DEFAULT, name)
-                .cast::<AtomicU8>()
-                .as_ref()
+            let flag = libc::dlsym(libc::RTLD_DEFAULT, name);
+            flag.cast::<AtomicU8>().as_ref()
         }
     };
     // Looked up once: the look-up writes to a page, which would be copied at each fork.
