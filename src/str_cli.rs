@@ -45,9 +45,10 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
         let nread = Readline(&mut from_server, &mut recvline, MAXLINE);
         Fputs(&recvline, &mut stdout)?; // before the check: it may be a part of the echo, too
         nread?; // an error of Readline ends it here
-        let is_echo = half_closed && recvline.len() >= sendline.len(); // of a line without a newline
-        if is_cut(&recvline) && !is_echo {
-            bail!(TERMINATED); // the listing's err_quit, for `== 0`; here for a part of a line, too
+        // The listing has `== 0`. A part of the echo is an error, too. (The echo of a last line without
+        // a newline has none either.)
+        if is_cut(&recvline) && (!half_closed || recvline.len() < sendline.len()) {
+            bail!(TERMINATED); // err_quit
         }
 
         // Added: fp's buffer has no whole line, so Fgets may sleep. Before that, show all echoes.

@@ -139,12 +139,8 @@ pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_on
 /// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
 pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
     let connect = || retry(|| sockfd.socket.connect(&servaddr.into()));
-    let connect = || connect().inspect(|()| _ = sockfd.peer.set(servaddr));
-    let connected = sends(
-        sockfd,
-        format_args!("connect({sockfd}, {servaddr})"),
-        connect,
-    );
+    let call = || connect().inspect(|()| _ = sockfd.peer.set(servaddr));
+    let connected = sends(sockfd, format_args!("connect({sockfd}, {servaddr})"), call);
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
 
