@@ -123,7 +123,6 @@ extern "C" fn reap(_: c_int) {
 ///
 /// It counts the children that [`Fork`](crate::Fork) has made since [`Signal`], until [`sig_chld`] reaps
 /// them. Without sig_chld it is false.
-#[must_use]
 pub fn is_full(max_children: u32) -> bool {
     REAPS.load(SeqCst) && max_children > 0 && COUNT.load(SeqCst) >= max_children as usize
 }

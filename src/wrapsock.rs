@@ -29,7 +29,6 @@ pub const LISTENQ: i32 = 1024;
 pub const SHUT_WR: How = How::Write;
 
 /// The first argument of [`Socket()`] for an address: [`AF_INET`], or AF_INET6.
-#[must_use]
 pub fn family(address: SocketAddr) -> Domain {
     Domain::for_address(address)
 }
