@@ -2,10 +2,9 @@
 
 mod common;
 
-use common::terminal::Terminal;
+use common::terminal::{Terminal, pty};
 use common::*;
 use nix::libc;
-use nix::pty::openpty;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{Pid, Uid};
@@ -472,9 +471,9 @@ fn a_full_standard_error_that_nobody_reads_stops_no_client() {
 /// A terminal says that it has room also when the message does not fit: after some 350 of them.
 #[test]
 fn a_terminal_that_nobody_reads_stops_no_client() {
-    let pty = openpty(None, None).unwrap();
-    stops_no_client([pty.slave], 600);
-    drop(pty.master);
+    let (user, programs) = pty();
+    stops_no_client([programs.into()], 600);
+    drop(user);
 }
 
 /// Serves while each of these, filled up, is the standard error, with so many messages of both parent

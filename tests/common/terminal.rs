@@ -1,14 +1,28 @@
 //! A pseudo-terminal, with a program that runs in it.
 
 use super::*;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::libc;
-use nix::pty::openpty;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+
+/// Both ends of a new pseudo-terminal: the user's, and that of programs. They are close-on-exec from
+/// the beginning (those of openpty are not), because another test may start a program at any time.
+pub fn pty() -> (File, File) {
+    let user = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&user).unwrap();
+    unlockpt(&user).unwrap();
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+    let programs = options.open(ptsname_r(&user).unwrap()).unwrap();
+    (user.as_fd().try_clone_to_owned().unwrap().into(), programs)
+}
 
 /// A program in a terminal of its own. Dropped, it is killed.
 pub struct Terminal {
@@ -22,11 +36,8 @@ pub struct Terminal {
 impl Terminal {
     /// Runs a program with the terminal as input and output, or with another input.
     pub fn run(command: &mut Command, stdin: Option<Stdio>) -> Terminal {
-        let pty = openpty(None, None).unwrap();
-        for fd in [&pty.master, &pty.slave] {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-        }
-        let end = || pty.slave.try_clone().unwrap();
+        let (keyboard, slave) = pty();
+        let end = || slave.try_clone().unwrap();
         command.stdin(stdin.unwrap_or_else(|| end().into()));
         command.stdout(end()).stderr(end());
         let take_terminal = || {
@@ -40,9 +51,8 @@ impl Terminal {
         // So that the terminal ends when the program does.
         command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        drop(pty.slave);
+        drop(slave);
 
-        let keyboard = File::from(pty.master);
         let mut output = keyboard.try_clone().unwrap();
         let screen = Arc::new(Mutex::new(Vec::new()));
         let shown = screen.clone();
