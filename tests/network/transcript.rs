@@ -1,6 +1,6 @@
 //! The form of the console blocks in src/laboratory.md, and whether a terminal shows them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What the numbers of an experiment stand for.
 pub type Numbers = HashMap<String, String>;
@@ -75,13 +75,26 @@ impl Step {
         // ss has no order; and where nothing is typed, the programs of before show something.
         let any_order = self.only_looks() || self.typed == Typed::Nothing;
         match lines_match(&expected, &shown, any_order, numbers) {
-            Some(learned) => {
+            // Two processes of the text are two here, too.
+            Some(learned) if all_differ(&self.pids(), &learned) => {
                 *numbers = learned;
                 true
             }
-            None => false,
+            _ => false,
         }
     }
+
+    /// The processes that it shows as `pid=6231`.
+    fn pids(&self) -> BTreeSet<&str> {
+        let lines = self.shown.iter();
+        let after = lines.flat_map(|line| line.split("pid=").skip(1));
+        after.map(|rest| words(rest)[0]).collect()
+    }
+}
+
+fn all_differ(words: &BTreeSet<&str>, numbers: &Numbers) -> bool {
+    let here: Vec<_> = words.iter().filter_map(|word| numbers.get(*word)).collect();
+    here.iter().collect::<BTreeSet<_>>().len() == here.len()
 }
 
 /// A command with the numbers of this machine.
@@ -232,6 +245,9 @@ pub fn a_longer_number_is_any_number_but_always_the_same_one() {
     let block = "1$ date\n6231 in 6230\n6231 in 6232";
     assert!(is_right(block, "5 in 4\n5 in 12345678\n"));
     assert!(!is_right(block, "5 in 4\n6 in 12345678\n"));
+    let two = "1$ look\npid=6231,fd=3\npid=6232,fd=4";
+    assert!(is_right(two, "pid=77,fd=3\npid=78,fd=4\n"));
+    assert!(!is_right(two, "pid=77,fd=3\npid=77,fd=4\n"));
     assert!(!is_right(block, "5 in 4\n5 in x\n"));
     let time = "1$ date\n1764044103.743382 6231";
     assert!(is_right(time, "1764044104.000000 1\n"));
