@@ -30,10 +30,7 @@ pub fn err_quit(error: &Error) -> ! {
 #[must_use]
 #[inline] // so a child touches a page of code less
 pub fn exit_status(result: Result<(), impl Into<Error>>) -> i32 {
-    match result {
-        Ok(()) => 0,
-        Err(error) => status_after(&error.into()),
-    }
+    result.map_or_else(|error| status_after(&error.into()), |()| 0)
 }
 
 fn status_after(error: &Error) -> i32 {

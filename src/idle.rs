@@ -2,7 +2,7 @@
 
 use crate::retry::wait;
 use crate::sockfd::Sockfd;
-use crate::tcp_state::acked_so_far;
+use crate::tcp_state::tcp_info;
 use crate::trace::trace;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -62,7 +62,9 @@ fn unless_idle(
         if socket.nonblocking()? && wait(sockfd, event, timeout)? {
             continue;
         }
-        let acked = acked_so_far(sockfd.number());
+        let info = tcp_info(sockfd.number());
+        let is_waiting = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
+        let acked = is_waiting.then_some(info.tcpi_bytes_acked); // kernels before 4.6 do not know all
         if acked == acked_before {
             let _ = socket.set_linger(acked.map(|_| Duration::ZERO)); // None: all is acknowledged
             let idle = format!("idle for {:?}", timeout.unwrap_or_default());

@@ -1,6 +1,5 @@
 //! Calls that a signal interrupts (`EINTR`), or that find nothing yet (`EAGAIN`).
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 use std::io::{self, Error, ErrorKind, Read, Write};
@@ -35,10 +34,9 @@ impl<Fd: AsFd> Blocking<Fd> {
         mut call: impl FnMut() -> nix::Result<usize>,
     ) -> io::Result<usize> {
         loop {
-            match call() {
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => _ = wait(&self.0, event, None)?,
-                done => return Ok(done?),
+            match retry(&mut call) {
+                Err(why) if why.kind() == ErrorKind::WouldBlock => _ = wait(&self.0, event, None)?,
+                done => return done,
             }
         }
     }

@@ -5,7 +5,7 @@
 //! which lasts for microseconds can be seen. To read /proc/net/tcp takes too long for that.
 
 use crate::sockfd::Ends;
-use crate::tcp_state::{TcpState, tcp_state};
+use crate::tcp_state::{TcpState, tcp_info};
 use nix::libc;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Read};
@@ -27,7 +27,7 @@ pub(crate) fn find(ends: Ends) -> TcpState {
 /// In TIME_WAIT the kernel detaches the connection from its socket, also if that is open:
 /// the socket says CLOSED, and the table knows better.
 pub(crate) fn state(number: RawFd, ends: Option<Ends>) -> TcpState {
-    match (tcp_state(number), ends) {
+    match (TcpState(tcp_info(number).tcpi_state), ends) {
         (TcpState::CLOSED, Some(ends)) => find(ends),
         (state, _) => state,
     }

@@ -6,7 +6,7 @@ use crate::error::{program, write_line};
 use crate::retry::Blocking;
 use crate::sock_diag::{self, find};
 use crate::sockfd::{Ends, Sockfd};
-use crate::tcp_state::{TcpState, complete_connections};
+use crate::tcp_state::{TcpState, tcp_info};
 use nix::unistd::close;
 use std::collections::BTreeMap;
 use std::fmt::{Arguments, Debug, Display};
@@ -82,13 +82,11 @@ pub(crate) fn returned<'a>(
         let sockfd = sockfd.into();
         // The state before the time: so the socket was in this state by then.
         let state = sockfd.map_or(TcpState::UNKNOWN, state);
-        let queue = match sockfd {
-            Some(listenfd) if state == TcpState::LISTEN && result.is_ok() => {
-                format!(", {} in its queue", complete_connections(listenfd.number()))
-            }
-            _ => String::new(),
-        };
-        let text = format!("{call} = {}{queue}", shown(result));
+        let mut text = format!("{call} = {}", shown(result));
+        if let (Some(listenfd), TcpState::LISTEN, Ok(_)) = (sockfd, state, result) {
+            let info = tcp_info(listenfd.number());
+            text += &format!(", {} in its queue", info.tcpi_unacked); // of a listening socket it is this
+        }
         event(SystemTime::now(), state, text);
     }
 }
