@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{Pid, Uid};
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -517,7 +517,40 @@ fn fill_up(stderr: &OwnedFd, server: Pid) {
     again.write(true).custom_flags(libc::O_NONBLOCK);
     if let Ok(mut again) = again.open(format!("/proc/{server}/fd/2")) {
         while again.write(&[b'x'; 512]).is_ok() {}
+        while again.write(b"x").is_ok() {}
     }
+}
+
+#[test]
+fn a_signal_loses_no_line_of_a_trace_that_waits_for_its_reader() {
+    let (reader, stderr) = pipe();
+    let mut command = tcpserv("127.0.0.1", 0);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let stderr = OwnedFd::from(stderr);
+    command.arg("--trace").stderr(stderr.try_clone().unwrap());
+    let server = Running(spawn(&mut command));
+    drop(command);
+    let pid = Pid::from_raw(server.0.id() as i32);
+    let addr = listening_address(pid);
+    wait_accepting(pid);
+    fill_up(&stderr, pid);
+
+    let _client = connect(addr);
+    wait_asleep_in(libc::SYS_write, pid, "pipe:");
+    signal(pid, Signal::SIGCHLD);
+    let pending = || figure(pid, "status", "ShdPnd");
+    wait_until("the signal to be taken", || pending() == 0);
+
+    drop(stderr);
+    let lines = BufReader::new(File::from(OwnedFd::from(reader))).lines();
+    let lines = lines.map(|line| line.unwrap());
+    let parent = format!("tcpserv[{pid}]");
+    let of_parent = lines.filter(|line| line.contains(&parent));
+    let until_fork: Vec<_> = of_parent
+        .take_while(|line| !line.contains("fork() = "))
+        .collect();
+    let accepted = |line: &String| line.contains("accept(") && !line.contains(" = -1");
+    assert!(until_fork.iter().any(accepted), "{until_fork:?}");
 }
 
 /// A process that is killed when this is dropped.

@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         a_client_that_died_with_its_window_closed_is_not_called_idle,
         an_interface_that_goes_down_with_an_echo_pending_is_not_called_idle,
         a_client_that_takes_nothing_gets_a_reset,
+        a_client_whose_host_vanished_with_its_echo_on_the_way_gets_a_reset,
         a_server_host_that_has_rebooted_resets_the_client,
         a_server_host_that_has_rebooted_resets_the_client_with_batch,
         keepalive_finds_that_the_servers_host_has_vanished,
