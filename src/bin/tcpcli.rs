@@ -16,24 +16,26 @@ fn main() {
     }
 }
 
-/// The listing's main. What the listing does not have is marked `added`.
+/// The listing's main. Each step that the listing does not have is marked `added`.
 fn tcpcli(args: &Args) -> Result<()> {
     let mut servaddr = args.ip_address; // sin_family, sin_addr; the option parser has called Inet_pton
     servaddr.set_port(args.port); // sin_port; set_port does the htons
 
     let sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
 
-    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // added: notices a host that is gone
+    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // added: so a read ends if the server's host is gone
 
     Connect(&sockfd, servaddr)?;
 
     if args.batch {
         str_cli_batch(stdin(), &sockfd, stdout())?; // added: sends without waiting for each echo
     } else {
-        str_cli(stdin(), &sockfd, stdout())?; // do it all
+        str_cli(stdin(), &sockfd, stdout())?; // do it all (C's str_cli knows stdout as a global)
     }
 
-    exit(0); // the kernel closes all open descriptors: the close of sockfd sends the FIN
+    // stdout is flushed already. The kernel closes all open descriptors: the close of sockfd sends the FIN,
+    // if no half-close has sent it.
+    exit(0);
 }
 
 // Added, too: the options.

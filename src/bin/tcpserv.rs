@@ -15,7 +15,7 @@ fn main() {
     }
 }
 
-/// The listing's main. What the listing does not have is marked `added`.
+/// The listing's main. Each step that the listing does not have is marked `added`.
 fn tcpserv(args: &Args) -> Result<()> {
     let mut servaddr = args.address; // sin_family, sin_addr; the default is INADDR_ANY
     servaddr.set_port(args.port); // sin_port; set_port does the htons
@@ -26,32 +26,35 @@ fn tcpserv(args: &Args) -> Result<()> {
 
     Bind(&listenfd, servaddr)?;
 
-    Listen(&listenfd, args.backlog)?; // LISTENQ, if no option says otherwise
+    Listen(&listenfd, args.backlog)?; // LISTENQ, if neither an option nor the environment says otherwise
 
-    Signal(SIGCHLD, sig_chld)?; // added: no zombies
+    Signal(SIGCHLD, sig_chld)?; // added: no zombies (the book adds it later in its chapter)
     err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: says the port
 
     loop {
-        wait_for_room(args.max_clients); // added: sleeps while there are --max-clients children
+        wait_for_room(args.max_clients); // added: at this limit it sleeps until a child ends
 
-        let (connfd, cliaddr) = Accept(&listenfd)?; // after EINTR, and most errors, it accepts again
+        // After EINTR or another error Accept calls accept again. It fails only if listenfd does not listen.
+        let (connfd, cliaddr) = Accept(&listenfd)?;
 
         let childpid = Fork(); // Ok(Child) for C's 0, Ok(Parent { child }) for a pid, Err for -1
         if let Ok(ForkResult::Child) = childpid {
-            Close(listenfd); // close listening socket (a move in a loop: _exit never returns to it)
+            Close(listenfd); // close listening socket (Rust allows it in a loop: _exit never returns)
             set_timeout(&connfd, args); // added: --idle-timeout
             let served = str_echo(&connfd); // process the request
-            // exit(0), or 1 after an error, which exit_status prints. _exit flushes no copied buffers.
+            // C's exit(0); after an error, which exit_status prints, 1. exit itself would also write out
+            // the child's copy of stdio's buffers.
             _exit(exit_status(served));
         }
         if let Err(error) = childpid {
-            err_ret(&error.context(format!("no child for {cliaddr}"))); // added: the server goes on
+            // Added: the server goes on. No child has connfd, so the Close below sends this client a FIN.
+            err_ret(&error.context(format!("no child for {cliaddr}")));
         }
-        Close(connfd); // parent closes connected socket
+        Close(connfd); // parent closes connected socket (Close prints its errors)
     }
 }
 
-// Added, too: the options, and what the added steps call.
+// Added, too: the options, and two functions of the added steps.
 
 /// Echo server of UNIX Network Programming, chapter 5: for each client it forks a child, and
 /// the child sends back all that the client sends.
