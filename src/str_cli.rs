@@ -19,23 +19,24 @@ use std::os::fd::AsFd;
 /// A line may hold any byte. A line that is longer than MAXLINE is sent in pieces. If the input
 /// ends without a newline, a FIN is sent after the last bytes (half-close, 半关闭): a server that
 /// waits for the newline then answers too. The answer is read up to a newline, or to the server's
-/// FIN. (Exactly MAXLINE last bytes look like a piece: no FIN follows them, and such a server does not
-/// answer.)
+/// FIN. (Such a server does not answer a piece of MAXLINE bytes: then both wait for the other. Exactly
+/// MAXLINE last bytes look like a piece.)
 ///
 /// # Errors
 /// `str_cli: server terminated prematurely`, when the server's FIN comes before the end of the echo;
-/// and those of [`Fgets`], [`Writen`], [`Readline`] and [`Fputs`]. What has come by then is on
-/// `stdout`.
+/// and those of [`Fgets`], [`Writen`], [`Readline`] and [`Fputs`]. What Readline has read by
+/// then is on `stdout`.
 pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let mut sendline = Vec::with_capacity(MAXLINE);
     let mut recvline = Vec::with_capacity(MAXLINE);
-    let mut fp = input(fp); // C's FILE *: the descriptor with a buffer
-    let mut stdout = output(stdout); // likewise (for a terminal none); each return flushes it
+    let mut fp = input(fp); // C's FILE *: a descriptor with a buffer
+    let mut stdout = output(stdout); // C's stdout, flushed at each return; on a terminal without a buffer
     let mut from_server = BufReader::new(sockfd); // the buffer that the book's readline has as a static
-    let mut half_closed = false; // then nothing more can be sent, even if a terminal has more
+    let mut half_closed = false; // added: whether the FIN is sent; then no more lines can be
 
+    // Fgets and Readline read MAXLINE bytes at most; C's, which add a NUL, read MAXLINE - 1.
     while !half_closed && Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {
-        Writen(sockfd, &sendline)?;
+        Writen(sockfd, &sendline)?; // Rust ignores SIGPIPE: after a reset, EPIPE
 
         // Added: the input has ended without a newline. The FIN says so to the server.
         if is_cut(&sendline) {
@@ -46,8 +47,8 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
         let read = Readline(&mut from_server, &mut recvline, MAXLINE); // it empties recvline first
         Fputs(&recvline, &mut stdout)?; // before the checks: a part of the echo is shown, too
         read?; // an error of Readline ends it here
-        // The listing has `== 0`. A line that is cut by the server's FIN is an error, too. But the echo of a
-        // last line without a newline has no newline: it is whole if it is as long.
+        // C tests `== 0`. Here a line that the server's FIN has cut is an error, too. After a half-close
+        // the echo has no newline either: then it is cut if it is shorter than sendline.
         if is_cut(&recvline) && (!half_closed || recvline.len() < sendline.len()) {
             bail!(TERMINATED); // C's err_quit; here the caller prints the error
         }
@@ -58,7 +59,7 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
         }
     }
 
-    // Added: what is left of the answer to a half-close, up to its newline or the server's FIN.
+    // Added: a server that does not only echo may have a longer answer: up to a newline, or its FIN.
     while half_closed && !recvline.is_empty() && !recvline.ends_with(b"\n") {
         let read = Readline(&mut from_server, &mut recvline, MAXLINE);
         Fputs(&recvline, &mut stdout)?;

@@ -33,8 +33,8 @@ fn tcpcli(args: &Args) -> Result<()> {
         str_cli(stdin(), &sockfd, stdout())?; // do it all (C's str_cli knows stdout as a global)
     }
 
-    // stdout is flushed already. The kernel closes all open descriptors: the close of sockfd sends the FIN,
-    // if no half-close has sent it.
+    // str_cli has flushed stdout. Now the kernel closes all open descriptors: the close of sockfd sends
+    // the FIN, if str_cli has not sent it (half-close).
     exit(0);
 }
 

@@ -26,7 +26,7 @@ fn tcpserv(args: &Args) -> Result<()> {
 
     Bind(&listenfd, servaddr)?;
 
-    Listen(&listenfd, args.backlog)?; // LISTENQ, if neither an option nor the environment says otherwise
+    Listen(&listenfd, args.backlog)?; // LISTENQ, if no --backlog or $LISTENQ is given
 
     Signal(SIGCHLD, sig_chld)?; // added: no zombies (the book adds it later in its chapter)
     err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: says the port
@@ -34,20 +34,20 @@ fn tcpserv(args: &Args) -> Result<()> {
     loop {
         wait_for_room(args.max_clients); // added: at this limit it sleeps until a child ends
 
-        // After EINTR or another error Accept calls accept again. It fails only if listenfd does not listen.
+        // Accept calls accept again after EINTR and after each error but one: listenfd does not listen.
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
         let childpid = Fork(); // Ok(Child) for C's 0, Ok(Parent { child }) for a pid, Err for -1
         if let Ok(ForkResult::Child) = childpid {
-            Close(listenfd); // close listening socket (Rust allows it in a loop: _exit never returns)
+            Close(listenfd); // close listening socket (a move in a loop: allowed, for _exit never returns)
             set_timeout(&connfd, args); // added: --idle-timeout
             let served = str_echo(&connfd); // process the request
-            // C's exit(0); after an error, which exit_status prints, 1. exit itself would also write out
-            // the child's copy of stdio's buffers.
+            // C's exit(0), or 1 after an error (exit_status prints it). exit would also write out what the
+            // parent had in stdio's buffers, a second time.
             _exit(exit_status(served));
         }
         if let Err(error) = childpid {
-            // Added: the server goes on. No child has connfd, so the Close below sends this client a FIN.
+            // Added: the server goes on. No child has connfd, so the Close below ends this connection.
             err_ret(&error.context(format!("no child for {cliaddr}")));
         }
         Close(connfd); // parent closes connected socket (Close prints its errors)
