@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use crate::handshake::server;
+use crate::namespace::sysctl;
 use crate::peer::Peer;
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
 }
 
 pub fn a_second_small_echo_does_not_wait_for_the_ack_of_the_first() {
+    sysctl("tcp_early_retrans", 0); // no loss probe: it would send the second echo, too
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
     server.child_for(client.addr);
@@ -61,5 +63,8 @@ pub fn a_second_small_echo_does_not_wait_for_the_ack_of_the_first() {
     client.expect("ACK", 1, 2, b"");
     client.expect("ACK", 1, 2, b"a");
     client.send("ACK", 2, 1, b"b"); // its echo would wait without TCP_NODELAY
-    client.expect("ACK", 2, 3, b"b");
+    // On a busy machine an ACK alone, or the first echo once more, may come before it.
+    wait_until("the second echo", || {
+        client.rest().iter().any(|segment| segment.data == b"b")
+    });
 }
