@@ -5,7 +5,7 @@
 
 use crate::retry::{Blocking, retry, wait};
 use anyhow::{Error, Result};
-use nix::libc;
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::poll::PollFlags;
 use std::fmt::{self, Arguments, Display};
 use std::io::{self, Write};
@@ -64,8 +64,7 @@ pub fn err_msg(message: impl Display) {
         // once more, with O_NONBLOCK: then a write that would have to wait fails. A file is not written
         // so, for it would be written from its start. A socket cannot be opened.
         let mut options = File::options();
-        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        options.write(true);
+        options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
         let opened = options.open("/proc/self/fd/2");
         let opened = opened.and_then(|file| Ok((file.metadata()?.file_type(), file)));
         let is_ready = || wait(io::stderr(), PollFlags::POLLOUT, Some(Duration::ZERO));
@@ -81,11 +80,10 @@ pub fn err_msg(message: impl Display) {
 
 /// Makes a line of at most 512 bytes, and writes it.
 pub(crate) fn write_line(text: Arguments, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
-    let mut line = [0; 512];
+    let mut line = [b'\n'; 512]; // the byte behind the text stays a newline
     let mut room = &mut line[..511];
     let _ = room.write_fmt(text); // it fails when the room ends; what fits is in the line
     let len = 511 - room.len();
-    line[len] = b'\n';
     let _ = write(&line[..=len]); // there is nowhere to report a failure of standard error
 }
 

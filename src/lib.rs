@@ -49,7 +49,7 @@
 //! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`exit_status`], [`StdoutClosed`] |
 
 // The wrappers keep the book's capitals: a reader finds each by its name.
-#![allow(non_snake_case)]
+#![allow(non_snake_case, non_upper_case_globals)]
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
 
 #[cfg(doc)]
@@ -80,8 +80,7 @@ mod writen;
 
 pub use error::{StdoutClosed, err_msg, err_quit, err_ret, exit_status};
 pub use idle::set_idle_timeout;
-pub use nix::sys::signal::Signal::SIGCHLD;
-pub use nix::unistd::ForkResult;
+pub use nix::{sys::signal::Signal::SIGCHLD, unistd::ForkResult};
 pub use readline::{MAXLINE, Readline};
 pub use signal::{Handler, Signal, is_full, sig_chld, wait_for_room};
 pub use sockfd::Sockfd;

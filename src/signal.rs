@@ -6,7 +6,7 @@ use crate::error::{err_msg, program};
 use crate::trace;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::libc::{self, c_int, pid_t};
+use nix::libc::{self, c_int};
 use nix::sys::signal::SigmaskHow::{SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK};
 use nix::sys::signal::{self, SIGCHLD, SaFlags, SigAction, SigHandler, SigSet, sigprocmask};
 use nix::unistd::ForkResult;
@@ -53,7 +53,6 @@ pub struct Handler(extern "C" fn(c_int));
 /// in a loop, as later in the book's chapter. A child of Fork inherits the handler, but there it does
 /// nothing: a command that the child runs keeps its status for the child. In the parent the handler
 /// may reap a command first; then `Command::status()` fails with `ECHILD`.
-#[allow(non_upper_case_globals)]
 pub const sig_chld: Handler = Handler(reap);
 
 /// Whether the handler reaps. True after Signal; false while Fork runs, and in a child of Fork.
@@ -76,28 +75,16 @@ pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<Fo
     if let Ok(ForkResult::Child) = forked {
         return forked; // it writes to no static: that would copy a page more
     }
-    if let Ok(ForkResult::Parent { child }) = forked {
-        if let Some(free) = CHILDREN.get(COUNT.load(SeqCst)) {
-            free.store(child.as_raw(), SeqCst);
-            COUNT.fetch_add(1, SeqCst);
-        }
+    let free = CHILDREN.get(COUNT.load(SeqCst));
+    if let (Ok(ForkResult::Parent { child }), Some(free)) = (&forked, free) {
+        free.store(child.as_raw(), SeqCst);
+        COUNT.fetch_add(1, SeqCst);
     }
     REAPS.store(reaps, SeqCst);
     if reaps && MISSED.swap(false, SeqCst) {
         let _ = signal::raise(SIGCHLD); // not a call of `reap`: the handler could interrupt that
     }
     forked
-}
-
-/// Takes a child out of CHILDREN. False if Fork did not make it.
-fn forget_child(pid: pid_t) -> bool {
-    let alive = &CHILDREN[..COUNT.load(SeqCst)];
-    let place = alive.iter().rposition(|child| child.load(SeqCst) == pid);
-    if let Some(place) = place {
-        let last = COUNT.fetch_sub(1, SeqCst) - 1;
-        CHILDREN[place].store(CHILDREN[last].load(SeqCst), SeqCst);
-    }
-    place.is_some()
 }
 
 extern "C" fn reap(_: c_int) {
@@ -109,7 +96,11 @@ extern "C" fn reap(_: c_int) {
     // SAFETY: waitpid is async-signal-safe, and `status` lives through the call.
     while let pid @ 1.. = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
         let ended = ExitStatus::from_raw(status);
-        if forget_child(pid) {
+        let alive = &CHILDREN[..COUNT.load(SeqCst)];
+        // A child that Fork did not make has no place there.
+        if let Some(place) = alive.iter().rposition(|child| child.load(SeqCst) == pid) {
+            let last = COUNT.fetch_sub(1, SeqCst) - 1;
+            CHILDREN[place].store(CHILDREN[last].load(SeqCst), SeqCst);
             trace::print(format_args!("waitpid(-1) = {pid}, {ended}"));
             if ended.signal().is_some() {
                 err_msg(format_args!("child {pid} was killed, {ended}"));
@@ -131,17 +122,16 @@ pub fn is_full(max_children: u32) -> bool {
 /// in the kernel's queue of complete connections (listen函数). The first time it prints a message.
 pub fn wait_for_room(max_children: u32) {
     static SAID: Once = Once::new();
-    if !is_full(max_children) {
-        return;
+    if is_full(max_children) {
+        SAID.call_once(|| err_msg("the limit of children is reached: the next clients wait"));
+        // SIGCHLD is blocked between the check and the sleep. sigsuspend unblocks it and sleeps in one
+        // step, so no child can end unnoticed in between. Where a sandbox refuses the first call, `before`
+        // is empty, and a signal may come in between.
+        let mut before = SigSet::empty();
+        let _ = sigprocmask(SIG_BLOCK, Some(&SIGCHLD.into()), Some(&mut before));
+        while is_full(max_children) {
+            let _ = before.suspend(); // it returns after a signal
+        }
+        let _ = sigprocmask(SIG_SETMASK, Some(&before), None);
     }
-    SAID.call_once(|| err_msg("the limit of children is reached: the next clients wait"));
-    // SIGCHLD is blocked between the check and the sleep. sigsuspend unblocks it and sleeps in one
-    // step, so no child can end unnoticed in between. Where a sandbox refuses the first call, `before`
-    // is empty, and a signal may come in between.
-    let mut before = SigSet::empty();
-    let _ = sigprocmask(SIG_BLOCK, Some(&SIGCHLD.into()), Some(&mut before));
-    while is_full(max_children) {
-        let _ = before.suspend(); // it returns after a signal
-    }
-    let _ = sigprocmask(SIG_SETMASK, Some(&before), None);
 }

@@ -15,10 +15,16 @@ use std::os::fd::RawFd;
 /// The state of one end of a connection. What the kernel does not know (any more) is CLOSED; so is
 /// all, for a kernel without this table.
 pub(crate) fn find(ends: Ends) -> TcpState {
-    match ask(ends) {
+    let answer = ask(ends).unwrap_or([0; 256]); // all 0 is UNKNOWN
+    // A `struct nlmsghdr`, then a `struct inet_diag_msg` or an error number.
+    let nlmsg_type = u16::from_ne_bytes([answer[4], answer[5]]);
+    let error = i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]);
+    match (i32::from(nlmsg_type), TcpState(answer[17])) {
+        (libc::NLMSG_ERROR, _) if error == -libc::ENOENT => TcpState::CLOSED,
+        (libc::NLMSG_ERROR, _) => TcpState::UNKNOWN,
         // For a connection that is gone, the kernel offers the listening socket instead.
-        Ok(TcpState::LISTEN) => TcpState::CLOSED,
-        state => state.unwrap_or(TcpState::UNKNOWN),
+        (_, TcpState::LISTEN) => TcpState::CLOSED,
+        (_, idiag_state) => idiag_state,
     }
 }
 
@@ -33,13 +39,13 @@ pub(crate) fn state(number: RawFd, ends: Option<Ends>) -> TcpState {
     }
 }
 
-fn ask(ends: Ends) -> io::Result<TcpState> {
+fn ask(ends: Ends) -> io::Result<[u8; 256]> {
     let (family, protocol) = (libc::AF_NETLINK.into(), libc::NETLINK_SOCK_DIAG.into());
     let mut kernel = Socket::new(family, Type::DGRAM, Some(protocol))?;
     kernel.send(&question(ends))?;
     let mut answer = [0; 256];
     let _ = kernel.read(&mut answer)?; // the answer is one datagram
-    parse(&answer)
+    Ok(answer)
 }
 
 /// A `struct nlmsghdr` and a `struct inet_diag_req_v2`.
@@ -66,18 +72,6 @@ fn question((local, peer): Ends) -> [u8; 72] {
     }
     question[64..72].fill(0xFF); // idiag_cookie: INET_DIAG_NOCOOKIE
     question
-}
-
-/// A `struct nlmsghdr`, then a `struct inet_diag_msg` or an error number.
-fn parse(answer: &[u8; 256]) -> io::Result<TcpState> {
-    let nlmsg_type = u16::from_ne_bytes([answer[4], answer[5]]);
-    if i32::from(nlmsg_type) != libc::NLMSG_ERROR {
-        return Ok(TcpState(answer[17])); // idiag_state
-    }
-    match -i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
-        libc::ENOENT => Ok(TcpState::CLOSED),
-        errno => Err(io::Error::from_raw_os_error(errno)),
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::trace::trace;
 use crate::wrapsock::{SHUT_WR, Shutdown};
 use crate::wrapstdio::Fputs;
 use crate::writen::Writen;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::{sync::mpsc::channel, thread};
@@ -51,13 +51,10 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
     let sender = sender.context("pthread_create error")?;
 
     let received = receive_all(sockfd, stdout)?;
-    let report = sent.try_recv();
-    let _ = report.is_ok().then(|| sender.join()); // then it has closed its descriptors
-    match report {
-        Ok(Ok(sent)) if received >= sent => Ok(()),
-        Ok(Err(error)) => Err(error),
-        _ => bail!(TERMINATED),
-    }
+    let sent = sent.try_recv().ok().context(TERMINATED)?; // none yet: the server has ended first
+    let _ = sender.join(); // now it has closed its descriptors
+    ensure!(received >= sent?, TERMINATED);
+    Ok(())
 }
 
 /// Sends all of `fp`. Returns how many bytes that were.

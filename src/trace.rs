@@ -93,11 +93,11 @@ pub(crate) fn returned<'a>(
 
 /// Makes a call that sends a segment, and prints it with the time and the state before it; then the
 /// state after it, if that is another one.
-pub(crate) fn sends<T: Debug, E: Display>(
+pub(crate) fn sends<T: Debug>(
     sockfd: &Sockfd,
     text: Arguments,
-    call: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
+    call: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
     if !on() {
         return call();
     }
@@ -110,11 +110,11 @@ pub(crate) fn sends<T: Debug, E: Display>(
 }
 
 /// Makes a call, and prints it with the time before it.
-fn timed<T: Debug, E: Display>(
+fn timed<T: Debug>(
     state: TcpState,
     text: Arguments,
-    call: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
+    call: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
     let when = SystemTime::now();
     let result = call();
     event(when, state, format_args!("{text} = {}", shown(&result)));
@@ -151,17 +151,15 @@ fn addresses(number: RawFd, (local, peer): Ends) -> String {
     format!("{number}: {local} to {peer}")
 }
 
-/// The open sockets, each with its state, and the ends of its connection.
-fn sockets() -> Vec<(RawFd, TcpState, Option<Ends>)> {
-    let open = OPEN.lock().map(|open| open.clone()).unwrap_or_default();
-    let with_state = |(number, ends)| (number, sock_diag::state(number, ends), ends);
-    open.into_iter().map(with_state).collect()
+/// The open sockets, each with the ends of its connection.
+fn sockets() -> BTreeMap<RawFd, Option<Ends>> {
+    OPEN.lock().map(|open| open.clone()).unwrap_or_default()
 }
 
 /// What this process holds: `holds 3 LISTEN, 4 ESTABLISHED`.
 pub(crate) fn holds() -> String {
     let each = sockets().into_iter();
-    let each = each.map(|(number, state, _)| format!(" {number} {}", state.name()));
+    let each = each.map(|(fd, ends)| format!(" {fd} {}", sock_diag::state(fd, ends).name()));
     match each.collect::<Vec<_>>().join(",").as_str() {
         "" => "holds no socket".to_owned(),
         sockets => format!("holds{sockets}"),
@@ -175,8 +173,8 @@ pub(crate) fn exits(call: Arguments) {
         return;
     }
     print(format_args!("{call}, {}", holds()));
-    for (number, state, ends) in sockets() {
-        let in_table = ends.map(find);
+    for (number, ends) in sockets() {
+        let (state, in_table) = (sock_diag::state(number, ends), ends.map(find));
         let close = || close(number).map_err(io::Error::from);
         let _ = timed(state, format_args!("close({number})"), close);
         match ends.filter(|_| !is_last(state)) {

@@ -219,7 +219,10 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
     let named = |why| Error::new(why).context(format!("accept error: {}", local_name(listenfd)));
     let first = Once::new(); // prints only the first error
     loop {
-        let accepted = listenfd.socket.accept().and_then(with_peer);
+        let accepted = listenfd.socket.accept().and_then(|(socket, address)| {
+            let cliaddr = internet(address)?;
+            Ok((Sockfd::new(socket, cliaddr.into()), cliaddr))
+        });
         let connfd = accepted.as_ref().map(|(connfd, _)| connfd.number());
         trace!(listenfd, connfd, "accept({listenfd})");
         match accepted {
@@ -229,18 +232,12 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
                 thread::sleep(Duration::from_millis(100));
             }
             done => {
-                let (connfd, cliaddr) = done.map_err(named)?;
-                print_state(&connfd);
-                return Ok((connfd, cliaddr));
+                return done
+                    .inspect(|(connfd, _)| print_state(connfd))
+                    .map_err(named);
             }
         }
     }
-}
-
-/// What accept returns: a connected socket, and the address of its client.
-fn with_peer((socket, address): (Socket, SockAddr)) -> io::Result<(Sockfd, SocketAddr)> {
-    let cliaddr = internet(address)?;
-    Ok((Sockfd::new(socket, cliaddr.into()), cliaddr))
 }
 
 /// The kernel's socket address as the standard library has it.

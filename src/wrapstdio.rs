@@ -17,8 +17,7 @@ pub(crate) fn input(fd: impl AsFd) -> BufReader<impl Read> {
 
 /// C's `stdout`: a stream with a buffer. A terminal shows each line at once.
 pub(crate) fn output(fd: impl AsFd) -> BufWriter<impl Write> {
-    const BUFSIZ: usize = 8192;
-    let bufsiz = if fd.as_fd().is_terminal() { 0 } else { BUFSIZ };
+    let bufsiz = if fd.as_fd().is_terminal() { 0 } else { 8192 }; // C's BUFSIZ
     BufWriter::with_capacity(bufsiz, Blocking(fd))
 }
 

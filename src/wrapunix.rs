@@ -93,27 +93,24 @@ fn fork() -> Result<ForkResult> {
     Ok(unsafe { unistd::fork() }.map_err(io::Error::from)?)
 }
 
-#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
-unsafe extern "C" {
-    static __libc_single_threaded: AtomicU8;
-}
-
 /// Whether the calling thread is the only one of its process.
 fn is_single_threaded() -> io::Result<bool> {
     static FLAG: OnceLock<Option<&AtomicU8>> = OnceLock::new();
     #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
     let find = || {
+        unsafe extern "C" {
+            static __libc_single_threaded: AtomicU8;
+        }
         // SAFETY: glibc has this symbol since 2.32: a `char` that lives as long as the process.
         Some(unsafe { &__libc_single_threaded })
     };
     #[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
     let find = || {
         let name = c"__libc_single_threaded".as_ptr(); // in a static program dlsym finds nothing
-        // SAFETY: likewise; dlsym takes a C string.
-        unsafe {
-            let flag = libc::dlsym(libc::RTLD_DEFAULT, name);
-            flag.cast::<AtomicU8>().as_ref()
-        }
+        // SAFETY: dlsym takes a C string.
+        let flag: *mut AtomicU8 = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name) }.cast();
+        // SAFETY: it is null, or as above.
+        unsafe { flag.as_ref() }
     };
     // Looked up once: the look-up writes to a page, which would be copied at each fork.
     let flag = FLAG.get_or_init(find);
@@ -226,8 +223,7 @@ pub fn Close(sockfd: Sockfd) {
 
 impl Drop for Sockfd {
     fn drop(&mut self) {
-        let close = || unistd::close(self.number()).map_err(io::Error::from);
-        if let Err(why) = trace::closes(self, close) {
+        if let Err(why) = trace::closes(self, || Ok(unistd::close(self.number())?)) {
             err_ret(&Error::new(why).context(format!("close error: {}", self.peer_name())));
         }
     }

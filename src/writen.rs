@@ -7,7 +7,6 @@ use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::trace::sends;
 use anyhow::{Context, Result};
-use std::io;
 
 /// write(2), again and again until every byte of `buf` is in the socket's send buffer
 /// (TCP输出).
@@ -31,7 +30,7 @@ use std::io;
 /// (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it), its host does not answer
 /// (`ETIMEDOUT`); `idle for …`, where [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
-    let write_all = || -> io::Result<usize> {
+    let write_all = || {
         let mut left = buf;
         while !left.is_empty() {
             let nwritten = retry(|| idle::write(sockfd, left))?;
