@@ -16,14 +16,11 @@ use std::os::fd::RawFd;
 /// all, for a kernel without this table.
 pub(crate) fn find(ends: Ends) -> TcpState {
     let answer = ask(ends).unwrap_or([0; 256]); // all 0 is UNKNOWN
-    // A `struct nlmsghdr`, then a `struct inet_diag_msg` or an error number.
+    // A `struct nlmsghdr`, then a `struct inet_diag_msg` or an error number (ENOENT).
     let nlmsg_type = u16::from_ne_bytes([answer[4], answer[5]]);
-    let error = i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]);
     match (i32::from(nlmsg_type), TcpState(answer[17])) {
-        (libc::NLMSG_ERROR, _) if error == -libc::ENOENT => TcpState::CLOSED,
-        (libc::NLMSG_ERROR, _) => TcpState::UNKNOWN,
-        // For a connection that is gone, the kernel offers the listening socket instead.
-        (_, TcpState::LISTEN) => TcpState::CLOSED,
+        // For a connection that is gone, the kernel may offer the listening socket instead.
+        (libc::NLMSG_ERROR, _) | (_, TcpState::LISTEN) => TcpState::CLOSED,
         (_, idiag_state) => idiag_state,
     }
 }

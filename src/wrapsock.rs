@@ -231,11 +231,7 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
                 first.call_once(|| err_ret(&named(why)));
                 thread::sleep(Duration::from_millis(100));
             }
-            done => {
-                return done
-                    .inspect(|(connfd, _)| print_state(connfd))
-                    .map_err(named);
-            }
+            done => return done.inspect(|(fd, _)| print_state(fd)).map_err(named),
         }
     }
 }
