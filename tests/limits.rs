@@ -106,6 +106,23 @@ fn at_the_limit_the_server_sleeps_and_costs_no_processor_time() {
 }
 
 #[test]
+fn at_the_limit_a_signal_that_no_child_has_sent_makes_no_room() {
+    let server = Server::start(&["--max-clients", "1"]);
+    let (_first, _) = server.client();
+    let _second = connect(server.addr);
+    wait_queued(&server, 1);
+    let woken = || figure(server.pid(), "status", "voluntary_ctxt_switches");
+    for _ in 0..3 {
+        wait_asleep(server.pid());
+        let before = woken();
+        signal(server.pid(), Signal::SIGCHLD);
+        wait_until("the server to sleep again", || woken() > before);
+    }
+    assert_eq!(server.children().len(), 1);
+    assert_eq!(queued(server.addr.port()), 1);
+}
+
+#[test]
 fn at_the_limit_each_end_of_a_child_wakes_the_server() {
     let server = Server::start(&["--max-clients", "1"]);
     let (pid, addr) = (server.pid(), server.addr);
