@@ -19,12 +19,12 @@ use std::os::fd::AsFd;
 /// A line may hold any byte. A line that is longer than MAXLINE is sent in pieces. If the input
 /// ends without a newline, a FIN is sent after the last bytes (half-close, 半关闭): a server that
 /// waits for the newline then answers too. The answer is read up to a newline, or to the server's
-/// FIN. (Such a server does not answer a piece of MAXLINE bytes: then both wait for the other. Exactly
-/// MAXLINE last bytes look like a piece.)
+/// FIN. (But no FIN follows a piece of exactly MAXLINE bytes, even the last one: a server that waits
+/// for its newline, and the client, wait for each other then.)
 ///
 /// # Errors
 /// `str_cli: server terminated prematurely`, when the server's FIN comes before the end of the echo;
-/// and those of [`Fgets`], [`Writen`], [`Readline`] and [`Fputs`]. What Readline has read by
+/// and those of [`Fgets`], [`Writen`], [`Shutdown`], [`Readline`] and [`Fputs`]. What Readline has read by
 /// then is on `stdout`.
 pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let mut sendline = Vec::with_capacity(MAXLINE);
@@ -40,7 +40,7 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
 
         // Added: the input has ended without a newline. The FIN says so to the server.
         if is_cut(&sendline) {
-            let _ = Shutdown(sockfd, SHUT_WR); // no `?`: if the server is gone, Readline reports it
+            half_close(sockfd)?;
             half_closed = true;
         }
 
@@ -67,6 +67,14 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
         read?;
     }
     Ok(())
+}
+
+/// Sends the FIN. If the connection is gone, that is no error here: the next read reports it.
+pub(crate) fn half_close(sockfd: &Sockfd) -> Result<()> {
+    match Shutdown(sockfd, SHUT_WR) {
+        Err(error) if sockfd.socket.peer_addr().is_ok() => Err(error), // it lives: the server would wait
+        _ => Ok(()),
+    }
 }
 
 pub(crate) const TERMINATED: &str = "str_cli: server terminated prematurely";

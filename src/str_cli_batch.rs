@@ -8,9 +8,8 @@ use crate::error::err_quit;
 use crate::idle;
 use crate::retry::{Blocking, retry};
 use crate::sockfd::Sockfd;
-use crate::str_cli::TERMINATED;
+use crate::str_cli::{TERMINATED, half_close};
 use crate::trace::trace;
-use crate::wrapsock::{SHUT_WR, Shutdown};
 use crate::wrapstdio::Fputs;
 use crate::writen::Writen;
 use anyhow::{Context, Result, ensure};
@@ -42,9 +41,9 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
     let (report, sent) = channel();
     let send = move || {
         let _ = report.send(send_all(fp, &to)); // fails if str_cli_batch has returned
-        let shut = Shutdown(&to, SHUT_WR); // also after an error, so that the rest still comes
-        if let (Err(error), Ok(_)) = (shut, to.socket.peer_addr()) {
-            err_quit(&error); // the connection lives; without this FIN the server's would never come
+        // Also after an error, so that the rest still comes. Without this FIN the server's never would.
+        if let Err(error) = half_close(&to) {
+            err_quit(&error);
         }
     };
     let sender = thread::Builder::new().spawn(send);

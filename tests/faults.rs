@@ -602,11 +602,13 @@ fn failed_alloc(said: &str) -> usize {
 #[test]
 fn a_half_close_that_a_sandbox_refuses_is_an_error() {
     let server = Server::start(&[]);
-    let mut command = tcpcli(server.addr);
-    refuse(command.arg("--batch"), &[libc::SYS_shutdown], libc::EPERM);
-    let client = Client::spawn(&mut command, Stdio::piped(), Stdio::piped());
-    let (why, addr) = (words(Errno::EPERM), server.addr);
-    client
-        .feed(b"")
-        .failed(&format!("tcpcli: shutdown error: {addr}: {why}"));
+    for args in [&[][..], &["--batch"]] {
+        let mut command = tcpcli(server.addr);
+        refuse(command.args(args), &[libc::SYS_shutdown], libc::EPERM);
+        let client = Client::spawn(&mut command, Stdio::piped(), Stdio::piped());
+        let (why, addr) = (words(Errno::EPERM), server.addr);
+        client
+            .feed(b"without a newline")
+            .failed(&format!("tcpcli: shutdown error: {addr}: {why}"));
+    }
 }
