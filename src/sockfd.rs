@@ -33,7 +33,11 @@ impl Sockfd {
 
     pub(crate) fn ends(&self) -> Option<Ends> {
         let local = self.socket.local_addr().ok()?.as_socket()?;
-        Some((local, *self.peer.get()?))
+        let mut peer = *self.peer.get()?;
+        if peer.ip().is_unspecified() {
+            peer.set_ip(local.ip()); // a connect to 0.0.0.0 or :: connects this host to itself
+        }
+        Some((local, peer))
     }
 
     /// The peer's address for a message.

@@ -371,6 +371,20 @@ fn what_a_process_holds_is_told_also_without_a_free_descriptor() {
     assert!(said.ends_with(&both), "{said}");
 }
 
+/// Linux connects such a client to the server on its own host.
+#[test]
+fn a_client_of_0_0_0_0_is_told_with_its_real_peer() {
+    let server = Server::start(&[]);
+    let anywhere = ([0, 0, 0, 0], server.addr.port()).into();
+    let ended = Client::start(anywhere, &["--trace"]).feed(b"");
+    assert_eq!(ended.code, Some(0));
+    let told = events(ended.stderr.lines());
+    let states: Vec<_> = told.iter().map(|event| event.state.as_str()).collect();
+    assert!(states.ends_with(&["TIME_WAIT"]), "{told:?}");
+    let peer = format!(" to {}", server.addr);
+    assert!(told.last().unwrap().text.ends_with(&peer), "{told:?}");
+}
+
 #[test]
 fn a_sandbox_that_hides_the_kernels_table_is_told() {
     let server = Server::start(&[]);
