@@ -20,7 +20,7 @@ use std::{io, process::ExitStatus, sync::Once};
 /// Unlike the book's Signal it does not set SA_RESTART, so that a reader sees EINTR: a call that sleeps
 /// when the signal comes fails with it. At a child's end that is the parent's accept, which
 /// [`Accept`](crate::Accept) calls again; str_echo has its `goto again` for the same reason. A child that
-/// only stops causes no SIGCHLD.
+/// only stops causes no SIGCHLD. No second thread may run while children end: sig_chld takes no lock.
 ///
 /// # Errors
 /// `sigaction error: SIGNAL: …`: the signal cannot be caught (`EINVAL`).
@@ -28,7 +28,8 @@ pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
     let handler = SigHandler::Handler(handler.0);
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::empty());
     program(); // allocates the name now: a signal handler must not allocate
-    if !REAPS.load(SeqCst) {
+    let reaps = REAPS.load(SeqCst);
+    if !reaps {
         COUNT.store(0, SeqCst); // in a child of Fork the entries are its parent's
         REAPS.store(true, SeqCst);
     }
@@ -37,6 +38,7 @@ pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
     // stack; the program's name is there already; it takes no lock, and restores errno.
     unsafe { signal::sigaction(signo, &action) }
         .and_then(|_| sigprocmask(SIG_UNBLOCK, Some(&signo.into()), None))
+        .inspect_err(|_| REAPS.store(reaps, SeqCst))
         .map_err(io::Error::from)
         .with_context(|| format!("sigaction error: {signo}"))
 }
@@ -59,8 +61,8 @@ pub const sig_chld: Handler = Handler(reap);
 static REAPS: AtomicBool = AtomicBool::new(false);
 
 /// The children that [`Fork`](crate::Fork) has made since Signal, and [`sig_chld`] has not reaped; the
-/// first COUNT entries are in use. When all are, the next child is reaped, but neither counted nor
-/// printed.
+/// first COUNT entries are in use. When no entry is free, a new child is reaped, but neither counted nor
+/// printed; is_full allows no more than there are entries.
 static CHILDREN: [AtomicI32; 65_536] = [const { AtomicI32::new(0) }; 65_536];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -69,7 +71,7 @@ static MISSED: AtomicBool = AtomicBool::new(false);
 
 /// Calls fork, and puts the child into CHILDREN. The child may end before that, so until then the
 /// handler reaps nothing.
-pub(crate) fn note_child(fork: impl FnOnce() -> Result<ForkResult>) -> Result<ForkResult> {
+pub(crate) fn note_child(fork: fn() -> nix::Result<ForkResult>) -> nix::Result<ForkResult> {
     let reaps = REAPS.swap(false, SeqCst);
     let forked = fork();
     if let Ok(ForkResult::Child) = forked {
@@ -113,9 +115,10 @@ extern "C" fn reap(_: c_int) {
 /// Whether this process has `max_children` children or more; a limit of 0 is none.
 ///
 /// It counts the children that [`Fork`](crate::Fork) has made since [`Signal`], until [`sig_chld`] reaps
-/// them. Without sig_chld it is false.
+/// them. Without sig_chld it is false. A limit above 65,536 counts as 65,536.
 pub fn is_full(max_children: u32) -> bool {
-    REAPS.load(SeqCst) && max_children > 0 && COUNT.load(SeqCst) >= max_children as usize
+    let limit = CHILDREN.len().min(max_children as usize);
+    REAPS.load(SeqCst) && max_children > 0 && COUNT.load(SeqCst) >= limit
 }
 
 /// Sleeps while this process [`is_full`]: until [`sig_chld`] reaps a child. The next clients wait
@@ -133,5 +136,24 @@ pub fn wait_for_room(max_children: u32) {
             let _ = before.suspend(); // it returns after a signal
         }
         let _ = sigprocmask(SIG_SETMASK, Some(&before), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_above_the_number_of_entries_is_that_number() {
+        let counts = |n| {
+            COUNT.store(n, SeqCst);
+            [is_full(65_536), is_full(u32::MAX), is_full(0)]
+        };
+        REAPS.store(true, SeqCst);
+        let fewer = counts(65_535);
+        let all = counts(65_536);
+        REAPS.store(false, SeqCst);
+        assert_eq!(fewer, [false; 3]);
+        assert_eq!(all, [true, true, false]);
     }
 }

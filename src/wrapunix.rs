@@ -68,7 +68,7 @@ use std::{fs, io, process, thread};
 /// the C library cannot say that there is one thread, and /proc cannot be read, the error names /proc.
 pub fn Fork() -> Result<ForkResult> {
     let before = trace::on().then(SystemTime::now);
-    let forked = note_child(fork);
+    let forked = fork();
     if let Some(before) = before {
         let (when, result) = match &forked {
             Ok(ForkResult::Child) => (SystemTime::now(), "0".to_owned()),
@@ -90,7 +90,8 @@ fn fork() -> Result<ForkResult> {
     // start a second one. Each lock that is held now is held by this thread, which lives on in
     // both processes and releases it in each. No handler of this library forks, and to install
     // another, which could interrupt malloc and fork, needs `unsafe`.
-    Ok(unsafe { unistd::fork() }.map_err(io::Error::from)?)
+    let fork = || unsafe { unistd::fork() };
+    Ok(note_child(fork).map_err(io::Error::from)?)
 }
 
 /// Whether the calling thread is the only one of its process.

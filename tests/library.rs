@@ -31,6 +31,8 @@ fn main() {
         connect_goes_on_with_its_handshake_after_a_signal,
         a_child_gets_the_status_of_a_command_that_it_runs,
         a_child_that_ends_before_fork_returns_is_counted_off,
+        forks_that_were_refused_at_the_same_time_leave_the_reaper_as_it_was,
+        a_signal_that_cannot_be_caught_starts_no_counting,
         the_exit_status_is_that_of_any_result,
         threads_that_echo_at_the_same_time_do_not_wait_for_each_other,
     ];
@@ -178,6 +180,35 @@ fn a_child_that_ends_before_fork_returns_is_counted_off() {
         is_full(1).into()
     });
     assert_eq!(counted, 0, "a child is counted that is gone");
+}
+
+fn forks_that_were_refused_at_the_same_time_leave_the_reaper_as_it_was() {
+    let reaped = in_child(|| {
+        Signal(SIGCHLD, sig_chld).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10).for_each(|_| assert!(Fork().is_err())));
+            }
+        });
+        let ForkResult::Parent { child } = Fork().unwrap() else {
+            _exit(0);
+        };
+        wait_until("the child to be reaped", || gone(child));
+        0
+    });
+    assert_eq!(reaped, 0);
+}
+
+fn a_signal_that_cannot_be_caught_starts_no_counting() {
+    let full = in_child(|| {
+        assert!(Signal(Sig::SIGKILL, sig_chld).is_err());
+        let ForkResult::Parent { child } = Fork().unwrap() else {
+            _exit(0);
+        };
+        waitpid(child, None).unwrap();
+        is_full(1).into()
+    });
+    assert_eq!(full, 0);
 }
 
 fn the_exit_status_is_that_of_any_result() {
