@@ -61,8 +61,8 @@ impl Display for StdoutClosed {
 pub fn err_msg(message: impl Display) {
     write_line(format_args!("{}: {message}", program()), |line| {
         // The descriptor stays as it is: other processes may share it. A terminal or a pipe is opened
-        // once more, with O_NONBLOCK: then a write that would have to wait fails. A file is not written
-        // so, for it would be written from its start. A socket cannot be opened.
+        // once more, with O_NONBLOCK: then a write that would have to wait fails. A regular
+        // file, opened anew, would be written from its start. A socket cannot be opened.
         let mut options = File::options();
         options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
         let opened = options.open("/proc/self/fd/2");

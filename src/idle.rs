@@ -16,9 +16,10 @@ use std::time::Duration;
 /// room in the send buffer, before they fail with `idle for …` ([`ErrorKind::TimedOut`]). 0
 /// switches it off.
 ///
-/// A peer whose host still takes what was sent to it is not idle. So if sent bytes are not acknowledged
-/// yet, the first time-out is no error, and a later one is none if some were acknowledged since the one
-/// before: the error may come after up to three times as long. A signal restarts the time-out.
+/// A peer whose host still takes what was sent to it is not idle. So while sent bytes are not acknowledged,
+/// the first time-out is no error, and a later one is an error only if none were acknowledged since the one
+/// before: it comes at most twice `seconds` after the peer's last byte or ACK. A signal restarts the
+/// time-out.
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.

@@ -12,8 +12,8 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 
-/// The state of one end of a connection. What the kernel does not know (any more) is CLOSED; so is
-/// all, for a kernel without this table.
+/// The state of one end of a connection. It is CLOSED if the kernel answers with an error: it does not
+/// know the connection (any more), or has no such table. It is UNKNOWN if the kernel cannot be asked.
 pub(crate) fn find(ends: Ends) -> TcpState {
     let answer = ask(ends).unwrap_or([0; 256]); // all 0 is UNKNOWN
     // A `struct nlmsghdr`, then a `struct inet_diag_msg` or an error number (ENOENT).

@@ -36,10 +36,11 @@ static OPEN: Mutex<BTreeMap<RawFd, Option<Ends>>> = Mutex::new(BTreeMap::new());
 /// 1764044103.743468 tcpcli[4711]    ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877
 /// ```
 ///
-/// The state comes from the kernel, and the socket was in it by the line's time. For connect, Writen,
-/// shutdown and close, which send a segment, time and state are from before the call, and so is the
-/// time of fork in the parent; for the other calls, from after. When connect, Writen or shutdown has
-/// changed the state, the new state is a line of its own. So a cause stands before its effect.
+/// The state comes from the kernel, and the socket was in it by the line's time. connect, Writen,
+/// shutdown and close send a segment: their line has the time and the state from before the call, so
+/// that a cause stands before its effect. So has the parent's fork its time. All other lines have both
+/// from after the call. When connect, Writen or shutdown has changed the state, the new state is a line
+/// of its own.
 ///
 /// `2 in its queue` are complete connections of a listening socket that accept has not taken yet.
 /// `holds 3 LISTEN, 4 ESTABLISHED` are the open sockets of the process. (Sockets that were made before

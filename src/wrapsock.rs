@@ -1,7 +1,8 @@
 //! The socket calls of the listings, and Inet_pton.
 //!
 //! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper makes the call,
-//! prints it under a trace (but for Getsockname and Inet_pton), and adds the book's words to an error.
+//! prints it under a trace (but for Getsockname), and adds the book's words to an error. (Inet_pton only
+//! makes the call.)
 
 use crate::error::err_ret;
 use crate::retry::retry;
@@ -37,7 +38,7 @@ pub fn family(address: SocketAddr) -> Domain {
 /// an IPv6 scope by name or number: `127.0.0.1`, `::1`, `fe80::1%eth0`, `fe80::1%2`.
 ///
 /// # Errors
-/// The text is no address, or this host has no such interface.
+/// The text is no address, or names an interface that this host does not have. (A number is not checked.)
 pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     let no_address = "not an IP address (examples: 127.0.0.1, ::1)";
     let Some((ip, scope)) = text.split_once('%') else {
@@ -210,8 +211,8 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
 ///
 /// Returns a new descriptor, close-on-exec, and the client's address. After a signal Accept
 /// calls accept again. It returns an error only if the socket does not listen. After any other
-/// error, such as no free descriptor, it prints the first one and calls accept again every
-/// 100 ms.
+/// error, such as no free descriptor, it calls accept again every 100 ms, and prints only the first of
+/// these errors.
 ///
 /// # Errors
 /// `accept error: ADDRESS:PORT: …`: it does not listen (`EINVAL`; datagrams: `EOPNOTSUPP`).
