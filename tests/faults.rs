@@ -1,4 +1,4 @@
-//! When things go wrong: a fault affects only the client that causes it.
+//! When things go wrong: a client's fault ends only its own connection.
 
 mod common;
 

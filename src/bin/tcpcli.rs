@@ -58,7 +58,7 @@ struct Args {
     #[arg(long)]
     batch: bool,
 
-    /// Print each call, and the TCP state of its socket, on standard error
+    /// Print each call of the listings, and the TCP state of its socket, on standard error
     #[arg(long)]
     trace: bool,
 }

@@ -70,19 +70,19 @@ struct Args {
     #[arg(short = 'b', long = "bind", value_name = "IPaddress", value_parser = Inet_pton, default_value = "0.0.0.0")]
     address: SocketAddr,
 
-    /// How many complete connections the kernel queues
+    /// How many complete connections the kernel queues (Linux: one more, and net.core.somaxconn at most)
     #[arg(long, value_name = "LISTENQ", env = "LISTENQ", default_value_t = LISTENQ, value_parser = clap::value_parser!(i32).range(0..))]
     backlog: i32,
 
-    /// Serve at most N clients at a time, the next ones wait (see --idle-timeout); 0 means no limit
+    /// Serve at most N clients at a time (65536 at most), the next ones wait; 0 means no limit
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_clients: u32,
 
-    /// Disconnect a client that sends nothing, or whose host takes none of its echo, for this long
+    /// Disconnect a client that sends nothing for this long, or takes none of its echo for up to twice as long
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     idle_timeout: Option<u32>,
 
-    /// Print each call, and the TCP state of its socket, on standard error
+    /// Print each call of the listings, and the TCP state of its socket, on standard error
     #[arg(long)]
     trace: bool,
 }

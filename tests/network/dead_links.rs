@@ -68,6 +68,19 @@ pub fn a_link_cut_for_ever_ends_the_client() {
     server.expect("ACK", 1, 1, b"hello\n"); // sent again
 }
 
+pub fn a_host_that_vanishes_from_the_same_link_has_no_route() {
+    sysctl("tcp_retries2", 3);
+    sysctl("neigh/veth0/retrans_time_ms", 100);
+    let mut server = Peer::server();
+    let mut client = client(&[], OTHER_HOST);
+    server.accept();
+    // Nobody answers who has the address: the peer speaks no ARP.
+    ip("neighbour del 192.0.2.2 dev veth0");
+    client.type_in(b"hello\n");
+
+    ended_with(client.wait(), "readline", Errno::EHOSTUNREACH);
+}
+
 pub fn a8_a_server_that_does_not_answer_a_syn_ends_the_client() {
     sysctl("tcp_syn_retries", 1);
     let mut server = Peer::server();

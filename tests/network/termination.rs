@@ -188,6 +188,25 @@ pub fn w10_the_end_in_time_wait_starts_no_new_incarnation() {
     assert_eq!(server.rest(), [], "no SYN");
 }
 
+pub fn w10_over_loopback_the_end_in_time_wait_starts_one_after_a_second() {
+    sysctl("tcp_tw_reuse", 2); // the default: over loopback only
+    sysctl("ip_local_port_range", "1500 1500");
+    let server = Server::spawn(&mut tcpserv("127.0.0.1", 9877));
+    let (mut client, _) = server.tcpcli();
+    assert_eq!(client.finish().code, Some(0));
+    let ended = Instant::now();
+
+    let too_soon = run(&mut tcpcli(server.addr));
+    let why = words(Errno::EADDRNOTAVAIL);
+    too_soon.failed(&format!("tcpcli: connect error: {}: {why}", server.addr));
+
+    wait_until("a new incarnation", || {
+        run(&mut tcpcli(server.addr)).code == Some(0)
+    });
+    let waited = ended.elapsed().as_secs();
+    assert!(waited < 50, "TIME_WAIT may be over after {waited} s");
+}
+
 /// A connection that tcpserv has ended first: its end is in TIME_WAIT. The client has
 /// sent one FIN, so its next number is 2.
 fn ended_by_server() -> (Server, Peer) {
