@@ -70,6 +70,11 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_piece_is_that_of_the_book() {
+        assert_eq!(MAXLINE, 4096);
+    }
+
+    #[test]
     fn a_line_longer_than_maxlen_comes_in_pieces() {
         let expected: [&[u8]; 4] = [b"abcd", b"ef\n", b"ghi\n", b"jk"];
         for piece in [1, 3, 4, 100] {

@@ -4,13 +4,15 @@ mod common;
 
 use common::*;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
+use std::thread;
 use unp::MAXLINE;
 
 /// Line by line, and with --batch.
@@ -166,6 +168,42 @@ fn tcpcli_waits_for_a_non_blocking_standard_input() {
 }
 
 #[test]
+fn tcpcli_waits_for_a_non_blocking_standard_output_that_is_full() {
+    let server = Server::start(&[]);
+    let lines = b"0123456789abcde\n".repeat(20_000);
+    for args in BOTH {
+        let (mut screen, output) = pipe();
+        fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let same = output.try_clone().unwrap();
+        let mut command = tcpcli(server.addr);
+        let mut client = Client::spawn(command.args(args), Stdio::piped(), output);
+        let (mut keyboard, typed) = (client.take_input(), lines.clone());
+        let typist = thread::spawn(move || keyboard.write_all(&typed));
+        wait_until("a full pipe", || {
+            let mut output = [PollFd::new(same.as_fd(), PollFlags::POLLOUT)];
+            poll(&mut output, PollTimeout::ZERO).unwrap() == 0
+        });
+        wait_asleep(client.pid());
+        drop(same);
+        let mut shown = Vec::new();
+        let reader = thread::spawn(move || screen.read_to_end(&mut shown).map(|_| shown));
+        assert!(join("all echoes", reader).unwrap() == lines, "{args:?}");
+        join("all lines to be typed", typist).unwrap();
+        assert_eq!(client.wait().code, Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn an_echo_is_shown_although_the_next_line_is_not_complete() {
+    let server = Server::start(&[]);
+    let mut client = Client::start(server.addr, &[]);
+    client.type_in(b"one\ntw");
+    assert_eq!(client.printed(4), b"one\n");
+    client.type_in(b"o\n");
+    assert_eq!(client.printed(4), b"two\n");
+}
+
+#[test]
 fn an_echo_that_ends_inside_a_line_is_printed_and_reported() {
     let (mut client, mut connfd) = Client::with_own_server(&[]);
     client.type_in(b"hello\n");
@@ -235,21 +273,23 @@ fn an_output_that_takes_only_a_part_of_that_answer_is_reported() {
 
 #[test]
 fn a_reset_inside_the_answer_to_a_last_line_loses_no_byte_that_came_before() {
-    let (mut client, mut connfd) = Client::with_own_server(&[]);
-    let server = connfd.local_addr().unwrap();
-    client.type_in(b"hello");
-    client.end_input();
-    assert_eq!(rest(&mut connfd), b"hello");
-    connfd.write_all(b"hel").unwrap();
-    wait_until("the client to read it", || {
-        connection_of(client.pid()).is_some_and(|row| row.rx_queue == 0)
-    });
-    wait_asleep(client.pid());
-    reset(connfd);
-    let ended = client.wait();
-    assert_eq!(ended.stdout, b"hel");
-    let why = words(Errno::ECONNRESET);
-    ended.failed(&format!("tcpcli: readline error: {server}: {why}"));
+    for length in [3, MAXLINE + 3] {
+        let (mut client, mut connfd) = Client::with_own_server(&[]);
+        let server = connfd.local_addr().unwrap();
+        client.type_in(b"hello");
+        client.end_input();
+        assert_eq!(rest(&mut connfd), b"hello");
+        connfd.write_all(&vec![b'x'; length]).unwrap();
+        wait_until("the client to read it", || {
+            connection_of(client.pid()).is_some_and(|row| row.rx_queue == 0)
+        });
+        wait_asleep(client.pid());
+        reset(connfd);
+        let ended = client.wait();
+        assert_eq!(ended.stdout, vec![b'x'; length]);
+        let why = words(Errno::ECONNRESET);
+        ended.failed(&format!("tcpcli: readline error: {server}: {why}"));
+    }
 }
 
 #[test]

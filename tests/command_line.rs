@@ -63,6 +63,21 @@ fn version_and_help_name_the_program() {
 }
 
 #[test]
+fn a_negative_number_is_a_wrong_value_and_no_option() {
+    for (program, args) in [(TCPSERV, &["-p", "-1"][..]), (TCPCLI, &["::1", "-p", "-1"])] {
+        let said = call(program, args).stderr;
+        assert!(said.contains("invalid value '-1'"), "{said}");
+    }
+}
+
+#[test]
+fn the_limit_of_clients_is_4096_unless_another_is_given() {
+    let help = String::from_utf8(call(TCPSERV, &["--help"]).stdout).unwrap();
+    let line = help.lines().find(|line| line.contains("--max-clients"));
+    assert!(line.unwrap().ends_with("[default: 4096]"), "{help}");
+}
+
+#[test]
 fn the_port_is_9877_unless_another_is_given() {
     for program in [TCPSERV, TCPCLI] {
         let help = String::from_utf8(call(program, &["--help"]).stdout).unwrap();

@@ -183,6 +183,7 @@ fn the_states_are_those_of_the_kernel_while_the_child_is_stopped() {
     assert_eq!(ended.code, Some(0));
     let watched = start.elapsed();
     assert!(watched > Duration::from_millis(900), "{watched:?}");
+    assert!(watched < Duration::from_millis(3900), "{watched:?}");
     let told = of(&events(ended.stderr.lines()), "tcpcli", pid);
     let states: Vec<_> = told.iter().map(|(state, _)| state.as_str()).collect();
     assert_eq!(
@@ -277,7 +278,69 @@ fn a_half_close_is_told_and_then_its_state() {
     // In TIME_WAIT the kernel has detached the connection from its open socket.
     let readline = told.iter().find(|(_, text)| text.starts_with("Readline("));
     assert_eq!(readline.unwrap().0, "TIME_WAIT");
-    assert_eq!(told.last().unwrap().0, "TIME_WAIT");
+    let close = told.iter().position(|(_, text)| text.starts_with("close("));
+    assert_eq!(told[close.unwrap()].0, "TIME_WAIT");
+    assert_eq!(told.len(), close.unwrap() + 1, "no state follows: {told:?}");
+}
+
+#[test]
+fn batch_tells_its_calls() {
+    let server = Server::start(&[]);
+    let ended = Client::start(server.addr, &["--batch", "--trace"]).feed(b"hello\n");
+    let told = events(ended.stderr.lines());
+    let texts: Vec<_> = told.iter().map(|event| event.text.as_str()).collect();
+    let expected = [
+        "read(stdin) = 6",
+        "Writen(5) = 6",
+        "read(3) = 6",
+        "Fputs(stdout) = 0",
+        "read(stdin) = 0",
+        "shutdown(5, SHUT_WR) = 0",
+        "read(3) = 0",
+    ];
+    let number = |text: &&str| {
+        ["Writen(", "shutdown("]
+            .iter()
+            .any(|call| text.starts_with(call))
+    };
+    let writer = texts.iter().find(|text| number(text)).unwrap();
+    let writer = writer[writer.find('(').unwrap() + 1..]
+        .split([',', ')'])
+        .next()
+        .unwrap();
+    let reader = texts
+        .iter()
+        .find_map(|text| text.strip_prefix("socket(AF_INET, SOCK_STREAM, 0) = "));
+    for text in expected {
+        let text = text
+            .replace("(5", &format!("({writer}"))
+            .replace("(3)", &format!("({})", reader.unwrap()));
+        assert!(texts.contains(&text.as_str()), "no {text:?} in {texts:?}");
+    }
+}
+
+#[test]
+fn a_child_that_only_stops_does_not_interrupt_accept() {
+    let server = traced_server();
+    let (stream, child) = server.client();
+    wait_accepting(server.pid());
+    drop(stop(child));
+    drop(stream);
+    server.wait_said("waitpid");
+    let interrupted = |line: &&String| line.contains("accept(") && line.contains(" = -1, ");
+    server.wait_said(" = -1, ");
+    let said = server.said();
+    assert_eq!(said.iter().filter(interrupted).count(), 1, "{said:?}");
+}
+
+#[test]
+fn a_fork_that_is_refused_is_told_with_its_reason() {
+    let mut command = tcpserv("127.0.0.1", 0);
+    refuse(command.arg("--trace"), FORKS, libc::EAGAIN);
+    let server = Server::spawn(&mut command);
+    let _client = connect(server.addr);
+    let why = words(Errno::EAGAIN);
+    server.wait_said(&format!("fork() = -1, {why}, holds "));
 }
 
 #[test]
@@ -349,9 +412,14 @@ fn a_call_that_fails_is_told_with_its_reason() {
 #[test]
 fn the_end_of_the_idle_timeout_is_told() {
     let server = Server::start(&["--trace", "--idle-timeout", "1"]);
-    let (_stream, child) = server.client();
-    server.wait_said("waitpid");
+    let _stream = connect(server.addr);
+    let waitpid = server.wait_said("waitpid(-1) = ");
+    let (_, child) = waitpid.split_once("waitpid(-1) = ").unwrap();
+    let child = Pid::from_raw(child.split(',').next().unwrap().parse().unwrap());
     let told = of(&server_events(&server), "tcpserv", child);
+    let is_set =
+        |(_, text): &(String, String)| text.contains("SO_RCVTIMEO and SO_SNDTIMEO, 1 s) = 0");
+    assert!(told.iter().any(is_set), "{told:?}");
     let read = told.iter().find(|(_, text)| text.starts_with("read("));
     let (state, text) = read.unwrap();
     assert_eq!(state, "ESTABLISHED");
