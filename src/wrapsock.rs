@@ -280,4 +280,39 @@ mod tests {
             assert_eq!(why.raw_os_error(), Some(errno as i32));
         }
     }
+
+    #[test]
+    fn an_error_has_the_call_its_argument_and_the_reason() {
+        let text = |error: Error| format!("{error:#}");
+        let any = "127.0.0.1:0".parse().unwrap();
+        let (one, other) = (
+            Socket(AF_INET, SOCK_STREAM, 0),
+            Socket(AF_INET, SOCK_STREAM, 0),
+        );
+        let (one, other) = (one.unwrap(), other.unwrap());
+        Setsockopt(&one, SO_REUSEADDR, true).unwrap();
+        Setsockopt(&other, SO_REUSEADDR, true).unwrap();
+        Bind(&one, any).unwrap();
+        let address = Getsockname(&one).unwrap();
+        Bind(&other, address).unwrap();
+        Listen(&one, 1).unwrap();
+        let why = io::Error::from(Errno::EADDRINUSE);
+        let listen = text(Listen(&other, 1).unwrap_err());
+        assert_eq!(listen, format!("listen error: {address}: {why}"));
+
+        let local = Socket(Domain::UNIX, SOCK_STREAM, 0).unwrap();
+        let why = io::Error::from(Errno::EAFNOSUPPORT);
+        let name = text(Getsockname(&local).unwrap_err());
+        assert_eq!(name, format!("getsockname error: {local}: {why}"));
+
+        let option = text(Setsockopt(&local, TCP_NODELAY, true).unwrap_err());
+        assert!(
+            option.starts_with("setsockopt error: TCP_NODELAY: "),
+            "{option}"
+        );
+
+        let why = io::Error::from(Errno::ENOTCONN);
+        let shut = text(Shutdown(&other, SHUT_WR).unwrap_err());
+        assert_eq!(shut, format!("shutdown error: not connected: {why}"));
+    }
 }

@@ -7,9 +7,9 @@ mod common;
 
 use common::*;
 use nix::libc;
-use nix::sys::signal::{SigHandler, Signal as Sig, signal as set_handler};
+use nix::sys::signal::{SigHandler, Signal as Sig, raise, signal as set_handler};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, dup2_stderr};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use std::{io, thread};
 use unp::{
-    _exit, AF_INET, Accept, Bind, Connect, Fork, ForkResult, Getsockname, Listen, SIGCHLD,
+    _exit, AF_INET, Accept, Bind, Close, Connect, Fork, ForkResult, Getsockname, Listen, SIGCHLD,
     SOCK_STREAM, Signal, Socket, StdoutClosed, exit_status, is_full, sig_chld, str_echo,
 };
 
@@ -33,6 +33,9 @@ fn main() {
         a_child_that_ends_before_fork_returns_is_counted_off,
         forks_that_were_refused_at_the_same_time_leave_the_reaper_as_it_was,
         a_signal_that_cannot_be_caught_starts_no_counting,
+        the_handler_leaves_errno_as_it_was,
+        a_close_that_fails_is_reported,
+        _exit_runs_no_handler_of_exit,
         the_exit_status_is_that_of_any_result,
         threads_that_echo_at_the_same_time_do_not_wait_for_each_other,
     ];
@@ -209,6 +212,47 @@ fn a_signal_that_cannot_be_caught_starts_no_counting() {
         is_full(1).into()
     });
     assert_eq!(full, 0);
+}
+
+fn the_handler_leaves_errno_as_it_was() {
+    let errno = in_child(|| {
+        Signal(SIGCHLD, sig_chld).unwrap();
+        Errno::EXDEV.set();
+        raise(SIGCHLD).unwrap(); // its waitpid fails: there is no child
+        Errno::last_raw()
+    });
+    assert_eq!(errno, Errno::EXDEV as i32);
+}
+
+fn a_close_that_fails_is_reported() {
+    let (mut reader, stderr) = pipe();
+    let status = in_child(|| {
+        dup2_stderr(&stderr).unwrap();
+        let sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        refuse_here(&[libc::SYS_close], libc::EIO);
+        Close(sockfd);
+        0
+    });
+    assert_eq!(status, 0);
+    drop(stderr);
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    let expected = format!(": close error: not connected: {}\n", words(Errno::EIO));
+    assert!(said.ends_with(&expected), "{said:?}");
+}
+
+/// Such as the one that flushes stdio's buffers.
+fn _exit_runs_no_handler_of_exit() {
+    extern "C" fn exit_with_7() {
+        // SAFETY: _exit has no preconditions.
+        unsafe { libc::_exit(7) }
+    }
+    let status = in_child(|| {
+        // SAFETY: the handler is a function of this program.
+        assert_eq!(unsafe { libc::atexit(exit_with_7) }, 0);
+        0
+    });
+    assert_eq!(status, 0);
 }
 
 fn the_exit_status_is_that_of_any_result() {

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -27,6 +28,7 @@ fn main() {
         the_client_writes_and_reads_once_for_each_line,
         only_with_trace_the_state_of_a_connection_is_asked_for,
         a_signal_does_not_make_the_server_wait_for_a_full_standard_error,
+        at_the_limit_no_end_of_a_child_is_missed_before_the_sleep,
         s3_a1_listen_moves_the_socket_from_closed_to_listen,
     ];
     machine::run(ignored(), tests);
@@ -351,6 +353,37 @@ const POLLS: &[c_long] = &[
     #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm"))]
     libc::SYS_poll,
 ];
+
+/// SIGCHLD is blocked until sigsuspend, which unblocks it and sleeps in one step.
+fn at_the_limit_no_end_of_a_child_is_missed_before_the_sleep() {
+    let mut command = tcpserv("127.0.0.1", 0);
+    let mut server = start(command.args(["--max-clients", "1"]).stderr(Stdio::null()));
+    let pid = Pid::from_raw(server.id() as i32);
+    let visitors = thread::spawn(move || {
+        let end = EndServer(pid);
+        let addr = listening_address(pid);
+        for _ in 0..3 {
+            let mut stream = connect(addr);
+            assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
+        }
+        drop(end);
+    });
+    let mut blocked = Vec::new();
+    follow_with(&server, |pid, number| {
+        if number == libc::SYS_rt_sigsuspend {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+            let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+            blocked.push(mask & 1 << (Signal::SIGCHLD as u32 - 1) != 0);
+        }
+    });
+    join("the last client", visitors);
+    server.wait().ok(); // it was waited for above
+    assert!(
+        blocked.len() >= 2 && blocked.iter().all(|&is| is),
+        "{blocked:?}"
+    );
+}
 
 fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
     let mut server = start(tcpserv("127.0.0.1", 0).stderr(Stdio::null()));
