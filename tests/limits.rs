@@ -4,10 +4,12 @@ mod common;
 
 use common::*;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -299,9 +301,12 @@ fn a_non_blocking_socket_waits_and_no_byte_is_lost() {
         scope.spawn(|| {
             Writen(&connfd, &bytes).unwrap();
             str_echo(&connfd).unwrap(); // it waits for bytes
-            Close(connfd);
+            unp::Shutdown(&connfd, unp::SHUT_WR).unwrap();
         });
-        wait_until("a full send buffer", || silent(&stream).eq(&false));
+        wait_until("a full send buffer", || {
+            let mut fds = [PollFd::new(connfd.as_fd(), PollFlags::POLLOUT)];
+            poll(&mut fds, PollTimeout::ZERO).unwrap() == 0
+        });
         assert!(read_bytes(&mut stream, bytes.len()) == bytes);
         assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
         stream.shutdown(Shutdown::Write).unwrap();
@@ -315,7 +320,9 @@ fn a_non_blocking_socket_is_idle_only_after_its_timeout() {
     make_non_blocking(&connfd);
     set_idle_timeout(&connfd, 1).unwrap();
     let start = Instant::now();
-    let error = str_echo(&connfd).unwrap_err();
+    let child = thread::spawn(move || (str_echo(&connfd), connfd));
+    let (result, connfd) = join("the time-out", child);
+    let error = result.unwrap_err();
     assert!(start.elapsed() >= Duration::from_secs(1));
     let why = error.downcast_ref::<io::Error>().unwrap();
     assert_eq!(
