@@ -18,6 +18,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -358,6 +359,7 @@ const POLLS: &[c_long] = &[
 fn at_the_limit_no_end_of_a_child_is_missed_before_the_sleep() {
     let mut command = tcpserv("127.0.0.1", 0);
     let mut server = start(command.args(["--max-clients", "1"]).stderr(Stdio::null()));
+    let (says, sleeps) = channel();
     let pid = Pid::from_raw(server.id() as i32);
     let visitors = thread::spawn(move || {
         let end = EndServer(pid);
@@ -365,6 +367,7 @@ fn at_the_limit_no_end_of_a_child_is_missed_before_the_sleep() {
         for _ in 0..3 {
             let mut stream = connect(addr);
             assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
+            sleeps.recv_timeout(DEADLINE).unwrap();
         }
         drop(end);
     });
@@ -375,12 +378,13 @@ fn at_the_limit_no_end_of_a_child_is_missed_before_the_sleep() {
             let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
             let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
             blocked.push(mask & 1 << (Signal::SIGCHLD as u32 - 1) != 0);
+            let _ = says.send(()); // fails after the last client
         }
     });
     join("the last client", visitors);
     server.wait().ok(); // it was waited for above
     assert!(
-        blocked.len() >= 2 && blocked.iter().all(|&is| is),
+        blocked.len() >= 3 && blocked.iter().all(|&is| is),
         "{blocked:?}"
     );
 }
