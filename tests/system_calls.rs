@@ -377,7 +377,7 @@ fn at_the_limit_no_end_of_a_child_is_missed_before_the_sleep() {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
             let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
-            blocked.push(mask & 1 << (Signal::SIGCHLD as u32 - 1) != 0);
+            blocked.push(mask & (1 << (Signal::SIGCHLD as u32 - 1)) != 0);
             let _ = says.send(()); // fails after the last client
         }
     });
