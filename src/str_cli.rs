@@ -32,7 +32,7 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
     let mut fp = input(fp); // C's FILE *: a descriptor with a buffer
     let mut stdout = output(stdout); // C's stdout, flushed at each return; on a terminal without a buffer
     let mut from_server = BufReader::new(sockfd); // the buffer that the book's readline has as a static
-    let mut half_closed = false; // added: whether the FIN is sent; then no more lines can be
+    let mut half_closed = false; // added: true after the FIN: then no line can be sent
 
     // Fgets and Readline read MAXLINE bytes at most; C's, which add a NUL, read MAXLINE - 1.
     while !half_closed && Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {

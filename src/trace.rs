@@ -38,9 +38,9 @@ static OPEN: Mutex<BTreeMap<RawFd, Option<Ends>>> = Mutex::new(BTreeMap::new());
 ///
 /// The state comes from the kernel, and the socket was in it by the line's time. connect, Writen,
 /// shutdown and close send a segment: their line has the time and the state from before the call, so
-/// that a cause stands before its effect. So has the parent's fork its time. All other lines have both
-/// from after the call. When connect, Writen or shutdown has changed the state, the new state is a line
-/// of its own.
+/// that a cause stands before its effect. The parent's fork has its time from before the call, too. All
+/// other lines have both from after it. When connect, Writen or shutdown has changed the state, the new
+/// state is a line of its own.
 ///
 /// `2 in its queue` are complete connections of a listening socket that accept has not taken yet.
 /// `holds 3 LISTEN, 4 ESTABLISHED` are the open sockets of the process. (Sockets that were made before
