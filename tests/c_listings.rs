@@ -1,0 +1,285 @@
+//! What README's "Differences from the C listings" says of C: plain C of the listings' form
+//! (benches/peers/plain.c) does it, and the pair does what stands beside it.
+//!
+//! Ignored where there is no C compiler.
+
+mod common;
+
+use common::*;
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, mkdtemp};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::{env, process};
+
+fn main() {
+    let tests = tests![
+        a_nul_byte_ends_a_line_in_c,
+        the_pieces_of_a_long_line_have_4095_bytes_in_c,
+        after_a_last_line_without_a_newline_c_waits_for_ever,
+        end_of_file_inside_an_echo_is_printed_as_a_line_in_c,
+        between_two_pipes_c_keeps_echoes_until_its_buffer_is_full_or_it_exits,
+        sigpipe_kills_c_when_nobody_reads_its_output,
+        with_its_output_closed_c_prints_to_the_server,
+        str_echo_reads_4096_bytes_at_a_time_in_c,
+        children_stay_zombies_in_c,
+        no_socket_option_is_set_in_c,
+        an_error_of_accept_ends_c,
+        an_error_of_fork_ends_c,
+    ];
+    machine::run(PLAIN_C.as_ref().err().cloned(), tests);
+}
+
+/// The C program. It is open, and has no name any more: nothing of it is left.
+static PLAIN_C: LazyLock<Result<File, String>> = LazyLock::new(|| {
+    // If another user has built the tests, the first is not ours.
+    let parents = [env!("CARGO_TARGET_TMPDIR").into(), env::temp_dir()];
+    let make = |parent: PathBuf| mkdtemp(&parent.join("c_listings.XXXXXX")).ok();
+    let directory = parents.into_iter().find_map(make).unwrap();
+    let program = directory.join("plain");
+    let cc = env::var("CC").unwrap_or("cc".to_owned());
+    let mut command = Command::new(&cc);
+    command.args(["-DLISTING", "benches/peers/plain.c", "-o"]);
+    let compiled = command.arg(&program).output();
+    let file = File::open(program);
+    fs::remove_dir_all(directory).unwrap();
+    let said = compiled.map_err(|why| format!("{cc}: {why}"))?.stderr;
+    Ok(file.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said))))
+});
+
+fn plain_c(args: &[&str]) -> Command {
+    let file = PLAIN_C.as_ref().unwrap().as_raw_fd();
+    let mut command = Command::new(format!("/proc/{}/fd/{file}", process::id()));
+    command.args(args);
+    command
+}
+
+fn c_server() -> Server {
+    Server::spawn(&mut plain_c(&[]))
+}
+
+fn c_client(server: SocketAddr) -> Command {
+    plain_c(&[&server.port().to_string()])
+}
+
+/// `c_client`, or `tcpcli`: the client of a server, not yet started.
+type Program = fn(SocketAddr) -> Command;
+
+fn start(mut client: Command) -> Client {
+    Client::spawn(&mut client, Stdio::piped(), Stdio::piped())
+}
+
+/// A client that is connected to a server of the test's own.
+fn connected(client: impl FnOnce(SocketAddr) -> Command) -> (Client, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = start(client(listener.local_addr().unwrap()));
+    let connfd = accept(&listener, client.pid());
+    (client, connfd)
+}
+
+/// Waits until the client has read its echo, so many bytes. Returns the child that sent them.
+fn wait_echoed(client: &Client, server: &Server, bytes: u64) -> Pid {
+    let (here, there) = (client.addr(), server.addr);
+    let child = server.child_for(here);
+    wait_while_alive(client.pid(), "the echo", || {
+        let sent = io(child, "wchar") == bytes && connection(there, here)?.tx_queue == 0;
+        (sent && connection(here, there)?.rx_queue == 0).then_some(())
+    });
+    child
+}
+
+/// C sends so many bytes of this input, and each end waits for the other. The pair prints all.
+fn c_waits_for_ever(input: &[u8], sent: u64) {
+    let server = c_server();
+    let mut client = start(c_client(server.addr));
+    client.type_in(input);
+    client.end_input();
+    let child = wait_echoed(&client, &server, sent);
+    wait_reading_socket(client.pid());
+    wait_reading_socket(child);
+    let (here, there) = (client.addr(), server.addr);
+    let states = [tcp_state(here, there), tcp_state(there, here)];
+    assert_eq!(states, [Some("ESTABLISHED"); 2]);
+
+    let server = Server::start(&[]);
+    start(tcpcli(server.addr)).feed(input).printed(input);
+}
+
+fn a_nul_byte_ends_a_line_in_c() {
+    c_waits_for_ever(b"one\0two\n", 3);
+}
+
+fn after_a_last_line_without_a_newline_c_waits_for_ever() {
+    c_waits_for_ever(b"hello", 5);
+}
+
+fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
+    for (client, piece) in [(c_client as Program, 4095), (tcpcli, 4096)] {
+        let (mut client, mut connfd) = connected(client);
+        client.type_in(&[b'x'; 5000]);
+        assert_eq!(connfd.read(&mut [0; 5000]).unwrap(), piece);
+        wait_reading_socket(client.pid());
+        assert!(silent(&connfd), "the rest waits for the echo");
+    }
+}
+
+fn end_of_file_inside_an_echo_is_printed_as_a_line_in_c() {
+    let cut = |client: Program| {
+        let (mut client, mut connfd) = connected(client);
+        client.type_in(b"hello\n");
+        assert_eq!(read_bytes(&mut connfd, 6), b"hello\n");
+        connfd.write_all(b"hel").unwrap();
+        client
+    };
+    let mut client = cut(c_client);
+    wait_reading_input(client.pid()); // for the next line
+    client.finish().printed(b"hel");
+
+    let ended = cut(tcpcli).wait();
+    ended.terminated_prematurely();
+    assert_eq!(ended.stdout, b"hel");
+}
+
+fn between_two_pipes_c_keeps_echoes_until_its_buffer_is_full_or_it_exits() {
+    let server = Server::start(&[]);
+    let mut client = start(c_client(server.addr));
+    client.type_in(b"one\n");
+    wait_echoed(&client, &server, 4);
+    wait_reading_input(client.pid());
+    assert_eq!(io(client.pid(), "wchar"), 4, "the line, and no echo");
+    let more = lines(1000);
+    client.type_in(more.as_bytes());
+    assert_eq!(client.printed(4), b"one\n");
+    client.finish().printed(more.as_bytes());
+
+    let mut client = start(tcpcli(server.addr));
+    client.type_in(b"one\n");
+    assert_eq!(client.printed(4), b"one\n");
+}
+
+fn sigpipe_kills_c_when_nobody_reads_its_output() {
+    let server = Server::start(&[]);
+    for (client, status) in [(c_client as Program, libc::SIGPIPE), (tcpcli, 0)] {
+        let mut client = start(client(server.addr));
+        client.close_stdout();
+        client.type_in(b"one\n");
+        client.end_input();
+        assert_eq!(zombie_status(client.pid()), status);
+        assert_eq!(client.wait().stderr, "");
+    }
+}
+
+fn with_its_output_closed_c_prints_to_the_server() {
+    let c = (c_client as Program, "socket:", &b"one\n"[..]);
+    for (client, descriptor_1, printed) in [c, (tcpcli, "/dev/null", b"")] {
+        let (mut client, mut connfd) = connected(|addr| {
+            let client = client(addr);
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "exec \"$0\" \"$@\" >&-"]);
+            shell.arg(client.get_program()).args(client.get_args());
+            shell
+        });
+        client.type_in(b"one\n");
+        assert_eq!(read_bytes(&mut connfd, 4), b"one\n");
+        let is = &descriptors(client.pid())[1].1;
+        assert!(is.starts_with(descriptor_1), "{is}");
+        connfd.write_all(b"one\n").unwrap();
+        client.end_input();
+        assert_eq!(rest(&mut connfd), printed);
+    }
+}
+
+fn str_echo_reads_4096_bytes_at_a_time_in_c() {
+    for (server, reads) in [(c_server(), 3), (Server::start(&[]), 1)] {
+        let (mut stream, child) = server.client();
+        wait_reading_socket(child);
+        let before = io(child, "syscr");
+        let stopped = stop(child); // this interrupts one read
+        stream.write_all(&[b'x'; 10_000]).unwrap();
+        wait_received(server.addr, stream.local_addr().unwrap(), 10_000);
+        drop(stopped);
+        read_bytes(&mut stream, 10_000);
+        wait_reading_socket(child);
+        assert_eq!(io(child, "syscr"), before + 1 + reads);
+    }
+}
+
+fn children_stay_zombies_in_c() {
+    let visit = |server: &Server| {
+        let (_, child) = server.client(); // which leaves at once
+        wait_until("the child's end", || ended(child));
+        child
+    };
+    let server = c_server();
+    // The parent accepts the second after the end of the first.
+    let children = [visit(&server), visit(&server)];
+    assert_eq!(children.map(process_state), [Some('Z'); 2]);
+
+    let server = Server::start(&[]);
+    let child = visit(&server);
+    wait_until("the child to be reaped", || gone(child));
+}
+
+fn no_socket_option_is_set_in_c() {
+    let in_time_wait = |server: Server, timer: u8| {
+        let (mut stream, child) = server.client();
+        let client = stream.local_addr().unwrap();
+        let row = connection(server.addr, client).unwrap();
+        assert_eq!(row.timer, timer); // 2 is keep-alive
+        signal(child, Signal::SIGKILL); // so this end closes first
+        assert_eq!(rest(&mut stream), b"");
+        drop(stream);
+        wait_state(server.addr, client, "TIME_WAIT");
+        server.end(Signal::SIGTERM);
+        server.addr.port()
+    };
+    let port = in_time_wait(c_server(), 0).to_string();
+    run(&mut plain_c(&[&port, "serve"])).failed("bind error: Address already in use");
+    let port = in_time_wait(Server::start(&[]), 2);
+    Server::spawn(&mut tcpserv("127.0.0.1", port));
+}
+
+/// Waits until a server has said this and has ended with status 1.
+fn wait_failed(server: &Server, words: &str) {
+    assert_eq!(zombie_status(server.pid()), 1 << 8);
+    wait_until(words, || server.said() == [words]);
+}
+
+fn an_error_of_accept_ends_c() {
+    let no_descriptor = |server: &Server| {
+        wait_asleep(server.pid()); // in accept, which has taken its descriptor already
+        let before = set_limit(server.pid(), libc::RLIMIT_NOFILE, Some(1));
+        let mut stream = connect(server.addr);
+        assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
+        before
+    };
+    let server = c_server();
+    no_descriptor(&server);
+    wait_failed(&server, "accept error: Too many open files");
+
+    let server = Server::start(&[]);
+    let before = no_descriptor(&server);
+    server.wait_said("accept error");
+    set_limit(server.pid(), libc::RLIMIT_NOFILE, Some(before));
+    assert_eq!(echo(&mut connect(server.addr), b"hello\n"), b"hello\n");
+}
+
+fn an_error_of_fork_ends_c() {
+    let no_child = |mut server: Command| {
+        refuse(&mut server, FORKS, libc::EAGAIN);
+        let server = Server::spawn(&mut server);
+        assert_eq!(rest(&mut connect(server.addr)), b"");
+        server
+    };
+    let server = no_child(plain_c(&[]));
+    wait_failed(&server, "fork error: Resource temporarily unavailable");
+    let server = no_child(tcpserv("127.0.0.1", 0));
+    server.wait_said("fork error");
+    assert_eq!(rest(&mut connect(server.addr)), b"");
+}
