@@ -18,10 +18,9 @@ use std::process::ExitCode;
 /// A name, and what prints the tables of that name with 1/n of the work.
 type Table = (&'static str, fn(usize));
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 7] = [
     ("connections", tables::connections),
     ("roundtrip", tables::roundtrip),
-    ("start", tables::start),
     ("lines", tables::lines),
     ("bulk", tables::bulk),
     ("batch", tables::batch),

@@ -44,8 +44,6 @@ pub const SERVERS: [Peer; 5] = [
     peer("floor", STATIC_C, "peers/floor", ""),
 ];
 
-pub const LARGE_BUFFER: Peer = peer("plain C, 512 KiB", C, "peers/plain-512k", "");
-
 pub const CLIENTS: [Peer; 4] = [
     peer("tcpcli", C, TCPCLI, CONNECT),
     peer(C, C, "peers/plain", "PORT"),

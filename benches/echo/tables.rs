@@ -2,7 +2,7 @@
 
 use crate::common::{Server, connect, echo, figure, set_limit, wait_asleep, wait_until};
 use crate::load::{self, Input, LINE, on_one_core};
-use crate::peers::{BATCH_CLIENTS, CLIENTS, LARGE_BUFFER, Peer, SERVERS};
+use crate::peers::{BATCH_CLIENTS, CLIENTS, Peer, SERVERS};
 use crate::report::{median, table};
 use nix::libc::RLIMIT_NOFILE;
 use nix::unistd::Pid;
@@ -36,19 +36,6 @@ pub fn roundtrip(part: usize) {
     });
 }
 
-pub fn start(part: usize) {
-    let runs = 100 / part;
-    let says = format!(
-        "Of the client: from its start to its exit, for one line from a file; a round is the \
-         median of {runs}. Less is better."
-    );
-    let input = Input::new(1);
-    table("Start to end", &says, &["ms"], &CLIENTS, |peer| {
-        let server = warm(&SERVERS[0]);
-        vec![input.time(peer, server.addr, runs) * 1e3]
-    });
-}
-
 pub fn lines(part: usize) {
     let n = 20_000 / part;
     let says = format!(
@@ -69,10 +56,9 @@ pub fn bulk(part: usize) {
     let says = format!(
         "Of the server: {mebibytes} MiB there, in pieces of 256 KiB, and back at the same time, \
          on one connection. More is better. The buffer of plain C is the listing's, 4 KiB; that \
-         of tcpserv and of the floor is 512 KiB."
+         of tcpserv has 16 KiB, and that of the floor 512 KiB."
     );
-    let servers = SERVERS.iter().chain([&LARGE_BUFFER]);
-    table("Bulk", &says, &["GB/s"], servers, |peer| {
+    table("Bulk", &says, &["GB/s"], &SERVERS, |peer| {
         let server = warm(peer);
         vec![load::bulk(server.addr, mebibytes)]
     });

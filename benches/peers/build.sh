@@ -24,7 +24,6 @@ echo "- nc: $(nc -h 2>&1 | head -n 1)"
 ln -s "$(command -v nc)" "$peers/nc"
 build plain -O2 plain.c
 build plain-static -O2 -fPIE -static-pie plain.c
-build plain-512k -O2 -DMAXLINE=524288 plain.c
 build floor -O2 -static floor.c
 
 # The pair of this package with the C library in it.
