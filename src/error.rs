@@ -4,13 +4,16 @@
 //! which holds the reason, and these functions print it. So err_quit is also the book's err_sys.
 
 use crate::retry::{Blocking, retry, wait};
-use anyhow::{Error, Result};
+use crate::stderr::{program, write_line};
+use crate::trace;
+use anyhow::Error;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::poll::PollFlags;
-use std::fmt::{self, Arguments, Display};
+use std::fmt::{self, Display};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::{env, fs::File, path::Path, process, sync::OnceLock, time::Duration};
+use std::{process, time::Duration};
 
 /// Prints the error on standard error, in one line, and returns.
 ///
@@ -22,23 +25,12 @@ pub fn err_ret(error: &Error) {
 /// Prints the error like [`err_ret`], then ends the process with status 1. (After [`StdoutClosed`] it
 /// prints nothing, and the status is 0.)
 pub fn err_quit(error: &Error) -> ! {
-    process::exit(status_after(error))
-}
-
-/// The status for an exit after this result: 0, or 1 after an error, which it prints like [`err_ret`].
-/// [`StdoutClosed`] is no error.
-#[must_use]
-#[inline] // so a child touches a page of code less
-pub fn exit_status(result: Result<(), impl Into<Error>>) -> i32 {
-    result.map_or_else(|error| status_after(&error.into()), |()| 0)
-}
-
-fn status_after(error: &Error) -> i32 {
-    if error.is::<StdoutClosed>() {
-        return 0;
+    let status = if error.is::<StdoutClosed>() { 0 } else { 1 };
+    if status != 0 {
+        err_ret(error);
     }
-    err_ret(error);
-    1
+    trace::exits(format_args!("exit({status})"));
+    process::exit(status)
 }
 
 /// Nobody reads standard output any more, as in `tcpcli … | head -1`. A program in C is killed by
@@ -52,12 +44,12 @@ impl Display for StdoutClosed {
     }
 }
 
-/// Prints `program: message` on standard error: one line of at most 512 bytes, in one
-/// write, so that the lines of a parent and its children do not mix.
+/// Prints `program: message` on standard error, for an error or for anything else: one line of at
+/// most 512 bytes, in one write, so that the lines of a parent and its children do not mix.
 ///
 /// If nobody reads standard error and it is full, the line is lost: a server must not stop for a
-/// message. It takes no lock, and after [`Signal`](crate::Signal) it allocates nothing, so a
-/// signal handler may call it.
+/// message. (It can stop for another user's terminal that nobody reads: that cannot be opened anew.)
+/// After [`Signal`](crate::Signal) it allocates nothing and takes no lock, so a handler may call it.
 pub fn err_msg(message: impl Display) {
     write_line(format_args!("{}: {message}", program()), |line| {
         // The descriptor stays as it is: other processes may share it. A terminal or a pipe is opened
@@ -76,24 +68,4 @@ pub fn err_msg(message: impl Display) {
             _ => Blocking(io::stderr()).write(line),
         }
     });
-}
-
-/// Makes a line of at most 512 bytes, and writes it.
-pub(crate) fn write_line(text: Arguments, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
-    let mut line = [b'\n'; 512]; // the byte behind the text stays a newline
-    let mut room = &mut line[..511];
-    let _ = room.write_fmt(text); // it fails when the room ends; what fits is in the line
-    let len = 511 - room.len();
-    let _ = write(&line[..=len]); // there is nowhere to report a failure of standard error
-}
-
-/// The name by which this program was called, without its directory.
-pub(crate) fn program() -> &'static str {
-    static PROGRAM: OnceLock<String> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let argv0 = env::args_os().next().unwrap_or_default();
-        let name = Path::new(&argv0).file_name().unwrap_or(&argv0);
-        // Control characters in argv[0] must not break the line.
-        name.to_string_lossy().replace(char::is_control, "?")
-    })
 }

@@ -6,7 +6,8 @@
 //! returns the error, but for two: [`Close`] prints it, and [`Accept`] prints most errors and calls
 //! accept again. A message has the call in the book's words, then its argument, then the reason:
 //! `bind error: 0.0.0.0:9877: Address already in use (os error 98)`. (Only that of [`Inet_pton`] is the
-//! bare reason: the option parser adds the rest.)
+//! bare reason: the option parser adds the rest.) No message names the peer: add it where it is known, as
+//! tcpserv does: `str_echo(&connfd).context(cliaddr)`.
 //!
 //! The kernel's reason is an [`std::io::Error`] inside the error:
 //!
@@ -32,57 +33,61 @@
 //! |---|---|
 //! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`Fflush`]; for files [`str_cli_batch()`] |
 //! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
-//! | 并发服务器, concurrent server: the skeleton, reference counts | [a server of one's own](own_server), [`Close`] |
+//! | 并发服务器, concurrent server: the skeleton, reference counts | [a server of one's own](doc::own_server), [`Close`], [without the line](doc::without_the_line) |
 //! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`]; [`Setsockopt`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
 //! | connect函数 | [`Connect`], [`Inet_pton`], [`SERV_PORT`] |
 //! | bind函数 | [`Bind`], [`Getsockname`] |
 //! | listen函数: the two queues | [`Listen`], [`LISTENQ`] |
 //! | accept函数 | [`Accept`] |
 //! | close函数 | [`Close`] |
-//! | fork函数 | [`Fork`], [`ForkResult`]; zombies: [`Signal`], [`sig_chld`]; a limit: [`is_full`], [`wait_for_room`] |
+//! | fork函数 | [`Fork`], [`ForkResult`]; zombies: [`Signal`], [`sig_chld`]; a limit: [`wait_for_room`] |
 //! | 正常终止步骤, the client's and the child's exit | [`exit`], [`_exit`] |
 //! | 三次握手, three-way handshake | [`Connect`], [`Listen`], [`Accept`] |
 //! | 四次挥手, half-close | [`Shutdown`], [`SHUT_WR`] |
 //! | TCP状态转换图, the states | [`trace_start`] |
 //! | TIME_WAIT状态 | [`Setsockopt`], [`SO_REUSEADDR`] |
 //! | TCP输出, what write does | [`Writen`], [`set_idle_timeout`] |
-//! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`exit_status`], [`StdoutClosed`] |
+//! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`StdoutClosed`] |
 
 // The wrappers keep the book's capitals: a reader finds each by its name.
 #![allow(non_snake_case, non_upper_case_globals)]
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
 
-#[cfg(doc)]
-#[doc = include_str!("laboratory.md")]
-pub mod laboratory {}
-
+/// Longer texts.
 #[cfg(any(doc, doctest))]
-#[doc = include_str!("own_server.md")]
-pub mod own_server {}
+pub mod doc {
+    #[doc = include_str!("doc/laboratory.md")]
+    pub mod laboratory {}
 
-mod buffer;
+    #[doc = include_str!("doc/own_server.md")]
+    pub mod own_server {}
+
+    #[doc = include_str!("doc/pictures.md")]
+    pub mod pictures {}
+
+    #[doc = include_str!("doc/without_the_line.md")]
+    pub mod without_the_line {}
+}
+
 mod error;
-mod idle;
 mod readline;
 mod retry;
 mod signal;
-mod sock_diag;
 mod sockfd;
+mod stderr;
 mod str_cli;
 mod str_cli_batch;
 mod str_echo;
-mod tcp_state;
 mod trace;
 mod wrapsock;
 mod wrapstdio;
 mod wrapunix;
 mod writen;
 
-pub use error::{StdoutClosed, err_msg, err_quit, err_ret, exit_status};
-pub use idle::set_idle_timeout;
+pub use error::{StdoutClosed, err_msg, err_quit, err_ret};
 pub use nix::{sys::signal::Signal::SIGCHLD, unistd::ForkResult};
 pub use readline::{MAXLINE, Readline};
-pub use signal::{Handler, Signal, is_full, sig_chld, wait_for_room};
+pub use signal::{Handler, Signal, sig_chld, wait_for_room};
 pub use sockfd::Sockfd;
 pub use str_cli::str_cli;
 pub use str_cli_batch::str_cli_batch;

@@ -3,10 +3,11 @@
 //! The book's `lib/readline.c`. There the buffer is a static, shared by all descriptors.
 //! Here it is a `BufReader` around one socket.
 
-use crate::idle;
 use crate::sockfd::Sockfd;
-use crate::trace::trace;
+use crate::trace::{sleeps, trace};
+use crate::wrapsock::idle;
 use anyhow::{Context, Result};
+use nix::unistd;
 use std::io::{self, BufRead, BufReader, Read};
 
 /// The longest piece of a line, in bytes.
@@ -23,13 +24,13 @@ pub const MAXLINE: usize = 4096;
 /// the lines in it need no other read.
 ///
 /// # Errors
-/// `readline error: PEER: …`: the peer reset the connection (`ECONNRESET`), its host does not answer
+/// `readline error: …`: the peer reset the connection (`ECONNRESET`), its host does not answer
 /// (`ETIMEDOUT`); `idle for …`, where [`set_idle_timeout`](crate::set_idle_timeout) was called.
 pub fn Readline(from: &mut BufReader<&Sockfd>, line: &mut Vec<u8>, maxlen: usize) -> Result<usize> {
     let n = read_line(&mut *from, line, maxlen);
     let sockfd = *from.get_ref();
     trace!(sockfd, n, "Readline({sockfd})");
-    n.with_context(|| format!("readline error: {}", sockfd.peer_name()))
+    n.context("readline error")
 }
 
 /// The common part of Readline and Fgets.
@@ -41,7 +42,8 @@ pub(crate) fn read_line(from: impl BufRead, line: &mut Vec<u8>, max: usize) -> i
 /// read(2), for the `BufReader`, which calls it again after a signal.
 impl Read for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        idle::read(self, buf)
+        sleeps(*self, format_args!("Readline({self})"));
+        unistd::read(*self, buf).map_err(|why| idle(self, why))
     }
 }
 

@@ -5,16 +5,15 @@
 //! makes the call.)
 
 use crate::error::err_ret;
-use crate::retry::retry;
 use crate::sockfd::Sockfd;
-use crate::trace::{print_state, sends, trace};
+use crate::trace::{print, print_state, sends, sleeps, trace};
 use anyhow::{Context, Error, Result};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown as How, SocketAddr, SocketAddrV6};
-use std::sync::{Once, OnceLock};
+use std::os::fd::AsRawFd;
 use std::{thread, time::Duration};
 
 /// IPv4, as in the listings.
@@ -57,56 +56,23 @@ pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
 /// `socket error: FAMILY: …`: no descriptor is left (`EMFILE`, `ENFILE`), the kernel has no
 /// such family (`EAFNOSUPPORT`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
-    let socket = Socket::new(family, ty, Some(protocol.into()));
-    let sockfd = socket.map(|socket| Sockfd::new(socket, OnceLock::new()));
-    let (made, number) = (sockfd.as_ref(), sockfd.as_ref().map(Sockfd::number));
+    let sockfd = Socket::new(family, ty, Some(protocol.into())).map(Sockfd);
+    let made = sockfd.as_ref();
+    let number = made.map(|sockfd| sockfd.0.as_raw_fd());
     trace!(made.ok(), number, "socket({family:?}, {ty:?}, {protocol})");
     sockfd.with_context(|| format!("socket error: {family:?}"))
 }
 
 /// setsockopt(2): sets a socket option.
 ///
-/// Some must be set before [`Bind`] (`SO_REUSEADDR`). Many are copied to each socket that
-/// [`Accept`] returns (listen函数).
-///
-/// # Examples
-///
-/// The end that closes first keeps the connection in TIME_WAIT. Without `SO_REUSEADDR` a server
-/// that is started again then finds its port in use:
-///
-/// ```
-/// # use std::io::BufReader;
-/// # use unp::*;
-/// # fn main() -> anyhow::Result<()> {
-/// let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-/// Setsockopt(&listenfd, SO_REUSEADDR, true)?; // Linux requires it on the old socket too
-/// # Bind(&listenfd, "127.0.0.1:0".parse()?)?;
-/// # Listen(&listenfd, LISTENQ)?;
-/// # let servaddr = Getsockname(&listenfd)?;
-/// # let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-/// # Connect(&sockfd, servaddr)?;
-/// # let (connfd, _) = Accept(&listenfd)?;
-/// // … Bind, Listen, Accept …
-/// Close(connfd); // the server closes first
-/// # Readline(&mut BufReader::new(&sockfd), &mut Vec::new(), MAXLINE)?; // its FIN
-/// Close(sockfd);
-/// Close(listenfd);
-///
-/// let restart = Socket(AF_INET, SOCK_STREAM, 0)?;
-/// let error = Bind(&restart, servaddr).unwrap_err();
-/// assert!(format!("{error:#}").contains("Address already in use"));
-///
-/// Setsockopt(&restart, SO_REUSEADDR, true)?;
-/// Bind(&restart, servaddr)?;
-/// # Ok(())
-/// # }
-/// ```
+/// Some must be set before [`Bind`] (`SO_REUSEADDR`: [without it](crate::doc::without_the_line) a
+/// restart finds its port in use). Many are copied to each socket that [`Accept`] returns (listen函数).
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
 pub fn Setsockopt(sockfd: &Sockfd, option: SocketOption, on: bool) -> Result<()> {
     let SocketOption(name, set) = option;
-    let set = set(&sockfd.socket, on);
+    let set = set(&sockfd.0, on);
     trace!(sockfd, set, "setsockopt({sockfd}, {name}, {on})");
     set.with_context(|| format!("setsockopt error: {name}"))
 }
@@ -128,19 +94,47 @@ pub const TCP_NODELAY: SocketOption = SocketOption("TCP_NODELAY", Socket::set_tc
 /// An IPv6 socket takes no IPv4 connections.
 pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_only_v6);
 
+/// SO_RCVTIMEO and TCP_USER_TIMEOUT: how long the peer may be idle, from 1 to 2,147,483 seconds.
+///
+/// If nothing comes for so long, [`str_echo`](crate::str_echo()) and [`Readline`](crate::Readline) fail with
+/// `idle for N s` ([`ErrorKind::TimedOut`]). If the peer takes nothing that was sent to it for about as long,
+/// the kernel ends the connection, and the next call fails with `ETIMEDOUT`. So a peer that reads very
+/// slowly is ended, too: one whose receive buffer stays full for the whole time. Keepalive gives up after
+/// this time as well, and not before.
+///
+/// # Errors
+/// `setsockopt error: SO_RCVTIMEO and TCP_USER_TIMEOUT: …`.
+pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
+    let time = Some(Duration::from_secs(seconds.into()));
+    let receive = connfd.0.set_read_timeout(time);
+    let both = receive.and_then(|()| connfd.0.set_tcp_user_timeout(time));
+    let names = "SO_RCVTIMEO and TCP_USER_TIMEOUT";
+    trace!(connfd, both, "setsockopt({connfd}, {names}, {seconds} s)");
+    both.with_context(|| format!("setsockopt error: {names}"))
+}
+
+/// The error of a read. `EAGAIN` means `idle for …` on a socket that has SO_RCVTIMEO.
+pub(crate) fn idle(sockfd: &Sockfd, why: Errno) -> io::Error {
+    if why == Errno::EAGAIN {
+        if let Ok(Some(time)) = sockfd.0.read_timeout() {
+            let idle = format!("idle for {} s", time.as_secs());
+            return io::Error::new(ErrorKind::TimedOut, idle);
+        }
+    }
+    why.into()
+}
+
 /// connect(2): makes the three-way handshake, and sleeps until it is done (connect函数,
 /// 三次握手).
 ///
-/// Without a bind the kernel chooses the source address and an ephemeral port. If a
-/// signal interrupts it, it is called again: Linux goes on with the same handshake.
+/// Without a bind the kernel chooses the source address and an ephemeral port.
 ///
 /// # Errors
 /// `connect error: ADDRESS:PORT: …`: nobody listens there (`ECONNREFUSED`), nobody answers
 /// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
 pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
-    let connect = || retry(|| sockfd.socket.connect(&servaddr.into()));
-    let call = || connect().inspect(|()| _ = sockfd.peer.set(servaddr));
-    let connected = sends(sockfd, format_args!("connect({sockfd}, {servaddr})"), call);
+    let connect = || sockfd.0.connect(&servaddr.into());
+    let connected = sends!(sockfd, connect, "connect({sockfd}, {servaddr})");
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
 
@@ -152,7 +146,7 @@ pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
 /// `bind error: ADDRESS:PORT: …`: somebody has it (`EADDRINUSE`), it is no address of
 /// this host (`EADDRNOTAVAIL`), a port below 1024 needs a privilege (`EACCES`).
 pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
-    let bound = sockfd.socket.bind(&myaddr.into());
+    let bound = sockfd.0.bind(&myaddr.into());
     trace!(sockfd, bound, "bind({sockfd}, {myaddr})");
     bound.with_context(|| format!("bind error: {myaddr}"))
 }
@@ -160,24 +154,15 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 /// listen(2): makes a socket passive, from CLOSED to LISTEN (listen函数).
 ///
 /// `backlog` is how many complete connections the kernel queues until [`Accept`] takes
-/// them. Linux lowers it to `net.core.somaxconn` if it is larger, and queues one more than that.
-///
-/// ```text
-///              未完成连接队列                     已完成连接队列
-///              incomplete: SYN_RCVD              complete: ESTABLISHED, backlog + 1 at most
-///
-///  SYN  ------> d, c ------- third segment -----> b, a ------ accept ------> connfd of a
-///  <--- SYN ACK  |           (ACK)
-///                +---------- RST, or time-out --> gone
-/// ```
-/// The tests w2, w3, s11, s13 and s14 show it.
+/// them. Linux lowers it to `net.core.somaxconn` if it is larger, and queues one more than that. See
+/// [the pictures](crate::doc::pictures).
 ///
 /// # Errors
-/// `listen error: ADDRESS:PORT: …`: another socket listens there (`EADDRINUSE`).
+/// `listen error: …`: another socket listens there (`EADDRINUSE`).
 pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
-    let listens = sockfd.socket.listen(backlog);
+    let listens = sockfd.0.listen(backlog);
     trace!(sockfd, listens, "listen({sockfd}, {backlog})");
-    listens.with_context(|| format!("listen error: {}", local_name(sockfd)))
+    listens.context("listen error")
 }
 
 /// getsockname(2): the local address and port of a socket.
@@ -185,54 +170,57 @@ pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
 /// # Errors
 /// `getsockname error: DESCRIPTOR: …`: it is no socket of IPv4 or IPv6 (`EAFNOSUPPORT`).
 pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
-    let name = sockfd.socket.local_addr().and_then(internet);
+    let name = sockfd.0.local_addr().and_then(internet);
     name.with_context(|| format!("getsockname error: {sockfd}"))
-}
-
-/// A socket's own address for a message.
-fn local_name(sockfd: &Sockfd) -> String {
-    Getsockname(sockfd).map_or_else(|_| "not bound".to_owned(), |local| local.to_string())
 }
 
 /// shutdown(2). With [`SHUT_WR`] it is the half-close (四次挥手): the FIN goes out behind all
 /// that was written, and this end can still read.
 ///
 /// # Errors
-/// `shutdown error: PEER: …`: it is not connected any more (`ENOTCONN`).
+/// `shutdown error: …`: it is not connected any more (`ENOTCONN`).
 pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
     let name = ["SHUT_RD", "SHUT_WR", "SHUT_RDWR"][how as usize];
-    let shutdown = || sockfd.socket.shutdown(how);
-    let shut = sends(sockfd, format_args!("shutdown({sockfd}, {name})"), shutdown);
-    shut.with_context(|| format!("shutdown error: {}", sockfd.peer_name()))
+    let shutdown = || sockfd.0.shutdown(how);
+    let shut = sends!(sockfd, shutdown, "shutdown({sockfd}, {name})");
+    shut.context("shutdown error")
 }
 
 /// accept(2): takes the first connection of the queue of complete connections, and sleeps
 /// while there is none (accept函数).
 ///
-/// Returns a new descriptor, close-on-exec, and the client's address. After a signal Accept
-/// calls accept again. It returns an error only if the socket does not listen. After any other
-/// error, such as no free descriptor, it calls accept again every 100 ms, and prints only the first of
-/// these errors.
+/// Returns a new descriptor, close-on-exec, and the client's address. After a signal (`EINTR`) Accept
+/// calls accept again. After an error, such as no free descriptor, it calls it again every 100 ms, and
+/// prints only the first of these errors: they pass. One does not, and Accept returns it.
 ///
 /// # Errors
-/// `accept error: ADDRESS:PORT: …`: it does not listen (`EINVAL`; datagrams: `EOPNOTSUPP`).
+/// `accept error: …`: the socket does not listen (`EINVAL`; datagrams: `EOPNOTSUPP`).
 pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
-    let named = |why| Error::new(why).context(format!("accept error: {}", local_name(listenfd)));
-    let first = Once::new(); // prints only the first error
+    let mut has_printed = false;
     loop {
-        let accepted = listenfd.socket.accept().and_then(|(socket, address)| {
-            let cliaddr = internet(address)?;
-            Ok((Sockfd::new(socket, cliaddr.into()), cliaddr))
-        });
-        let connfd = accepted.as_ref().map(|(connfd, _)| connfd.number());
-        trace!(listenfd, connfd, "accept({listenfd})");
+        sleeps(listenfd, format_args!("accept({listenfd})"));
+        let accepted = listenfd.0.accept();
+        let number = accepted.as_ref().map(|(connfd, _)| connfd.as_raw_fd());
+        trace!(listenfd, number, "accept({listenfd})");
         match accepted {
-            Err(why) if why.kind() == ErrorKind::Interrupted => {}
-            Err(why) if listenfd.socket.is_listener().unwrap_or(true) => {
-                first.call_once(|| err_ret(&named(why)));
+            Ok((connfd, cliaddr)) => {
+                let connfd = Sockfd(connfd);
+                print_state(&connfd);
+                return Ok((connfd, internet(cliaddr)?));
+            }
+            Err(why) if why.kind() == ErrorKind::Interrupted => continue,
+            Err(why) => {
+                let error = Error::new(why).context("accept error");
+                if !listenfd.0.is_listener().unwrap_or(true) {
+                    return Err(error);
+                }
+                if !has_printed {
+                    err_ret(&error);
+                    has_printed = true;
+                }
+                print("nanosleep sleeps, for 0.1 s");
                 thread::sleep(Duration::from_millis(100));
             }
-            done => return done.inspect(|(fd, _)| print_state(fd)).map_err(named),
         }
     }
 }
@@ -275,7 +263,7 @@ mod tests {
         let datagrams = Socket(AF_INET, Type::DGRAM, 0).unwrap();
         for (sockfd, errno) in [(bound, Errno::EINVAL), (datagrams, Errno::EOPNOTSUPP)] {
             let error = Accept(&sockfd).unwrap_err();
-            assert!(error.to_string().starts_with("accept error: "), "{error}");
+            assert_eq!(error.to_string(), "accept error");
             let why = error.downcast_ref::<io::Error>().unwrap();
             assert_eq!(why.raw_os_error(), Some(errno as i32));
         }
@@ -298,7 +286,7 @@ mod tests {
         Listen(&one, 1).unwrap();
         let why = io::Error::from(Errno::EADDRINUSE);
         let listen = text(Listen(&other, 1).unwrap_err());
-        assert_eq!(listen, format!("listen error: {address}: {why}"));
+        assert_eq!(listen, format!("listen error: {why}"));
 
         let local = Socket(Domain::UNIX, SOCK_STREAM, 0).unwrap();
         let why = io::Error::from(Errno::EAFNOSUPPORT);
@@ -313,6 +301,6 @@ mod tests {
 
         let why = io::Error::from(Errno::ENOTCONN);
         let shut = text(Shutdown(&other, SHUT_WR).unwrap_err());
-        assert_eq!(shut, format!("shutdown error: not connected: {why}"));
+        assert_eq!(shut, format!("shutdown error: {why}"));
     }
 }

@@ -5,14 +5,23 @@
 use crate::error::StdoutClosed;
 use crate::readline::read_line;
 use crate::retry::Blocking;
-use crate::trace::{print, trace};
+use crate::trace::{print, sleeps, trace};
 use anyhow::{Context, Result};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
 /// C's `stdin`: a stream with a buffer. Its read(2) sleeps although a shell made it non-blocking.
 pub(crate) fn input(fd: impl AsFd) -> BufReader<impl Read> {
-    BufReader::new(Blocking(fd))
+    BufReader::new(Stdin(Blocking(fd)))
+}
+
+struct Stdin<Fd>(Blocking<Fd>);
+
+impl<Fd: AsFd> Read for Stdin<Fd> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        sleeps(&self.0.0, "Fgets(stdin)");
+        self.0.read(buf)
+    }
 }
 
 /// C's `stdout`: a stream with a buffer. A terminal shows each line at once.

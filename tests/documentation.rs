@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 const TEXTS: [&str; 4] = [
     "README.md",
     "tests/README.md",
-    "src/laboratory.md",
-    "src/own_server.md",
+    "src/doc/laboratory.md",
+    "src/doc/own_server.md",
 ];
 
 #[test]

@@ -46,7 +46,7 @@ fn a_reset_inside_a_line_ends_one_child_with_a_message_and_status_1() {
     drop(stopped);
     let why = words(Errno::ECONNRESET);
     let said = server.wait_said("error");
-    let expected = format!("tcpserv: str_echo: read error: {client}: {why}");
+    let expected = format!("tcpserv: {client}: str_echo: read error: {why}");
     assert_eq!(said, expected);
     wait_until("the child to be reaped", || gone(child));
     serves_others(&server, &mut others);
@@ -64,7 +64,7 @@ fn a_reset_while_the_echo_is_written_ends_one_child_with_a_message() {
 
     let said = server.wait_said("error");
     let why = words(Errno::ECONNRESET);
-    assert_eq!(said, format!("tcpserv: writen error: {client}: {why}"));
+    assert_eq!(said, format!("tcpserv: {client}: writen error: {why}"));
     wait_until("the child to be reaped", || gone(child));
     serves_others(&server, &mut []);
 }
@@ -81,7 +81,7 @@ fn a_reset_before_accept_is_reported_by_the_child() {
     drop(stopped);
     let said = server.wait_said(&client.to_string());
     let why = words(Errno::ECONNRESET);
-    let expected = format!("tcpserv: str_echo: read error: {client}: {why}");
+    let expected = format!("tcpserv: {client}: str_echo: read error: {why}");
     assert_eq!(said, expected);
     serves_others(&server, &mut []);
 }
@@ -218,10 +218,7 @@ fn when_fork_is_refused_the_client_is_closed_and_the_others_are_served() {
         assert_eq!(rest(&mut refused), b"");
         let said = server.wait_said(&client.to_string());
         let why = words(Errno::EAGAIN);
-        assert_eq!(
-            said,
-            format!("tcpserv: no child for {client}: fork error: {why}")
-        );
+        assert_eq!(said, format!("tcpserv: {client}: fork error: {why}"));
     }
     assert_eq!(echo(&mut others[0], b"hello\n"), b"hello\n");
 
@@ -276,10 +273,7 @@ fn without_a_free_descriptor_the_server_waits_for_one() {
     let mut waiting = [connect(server.addr), connect(server.addr)];
     let why = words(Errno::EMFILE);
     let said = server.wait_said("accept");
-    assert_eq!(
-        said,
-        format!("tcpserv: accept error: {}: {why}", server.addr)
-    );
+    assert_eq!(said, format!("tcpserv: accept error: {why}"));
     assert_eq!(echo(&mut others[0], b"hello\n"), b"hello\n");
     // It tries again and again, and between two tries it sleeps.
     let switches = figure(server.pid(), "status", "voluntary_ctxt_switches");
@@ -452,10 +446,7 @@ fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_the
         let server = Server::spawn(&mut command);
         let why = words(Errno::EPERM);
         let said = server.wait_said("accept error");
-        assert_eq!(
-            said,
-            format!("tcpserv: accept error: {}: {why}", server.addr)
-        );
+        assert_eq!(said, format!("tcpserv: accept error: {why}"));
         let tries = || figure(server.pid(), "status", "voluntary_ctxt_switches");
         let (start, before, used) = (Instant::now(), tries(), cpu_time(server.pid()));
         wait_until("some tries", || tries() > before + 5);
@@ -576,55 +567,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn without_memory_a_program_ends_with_one_line() {
-    let server = Server::start(&[]);
-    let mut told = 0;
-    for quarters in 8..48 {
-        let mut command = tcpcli(server.addr);
-        command.arg("--batch");
-        let limit = move || {
-            set_limit(Pid::from_raw(0), libc::RLIMIT_AS, Some(quarters << 18));
-            Ok(())
-        };
-        // SAFETY: between fork and exec it makes two system calls, no more.
-        let client = unsafe { command.pre_exec(limit) };
-        let ended = Client::spawn(client, Stdio::piped(), Stdio::piped()).feed(b"hello\n");
-        match ended.code {
-            Some(0) => assert_eq!(ended.stdout, b"hello\n"),
-            Some(1) => {
-                assert!(ended.stderr.starts_with("tcpcli: "), "{}", ended.stderr);
-                assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
-                told += 1;
-            }
-            Some(127) => {} // the loader finds no room for the C library
-            // The kernel, or Rust before main, finds no room for the program.
-            _ => assert!(failed_alloc(&ended.stderr) < 4096, "{}", ended.stderr),
-        }
-    }
-    assert!(told > 0, "each had enough, or none could start");
-}
-
-/// The size in `memory allocation of 64 bytes failed`; 0 if there is none.
-fn failed_alloc(said: &str) -> usize {
-    let size = said.strip_prefix("memory allocation of ");
-    let size = size.and_then(|size| size.split(' ').next()?.parse().ok());
-    size.unwrap_or(0)
-}
-
-#[test]
-fn a_half_close_that_a_sandbox_refuses_is_an_error() {
-    let server = Server::start(&[]);
-    for args in [&[][..], &["--batch"]] {
-        let mut command = tcpcli(server.addr);
-        refuse(command.args(args), &[libc::SYS_shutdown], libc::EPERM);
-        let client = Client::spawn(&mut command, Stdio::piped(), Stdio::piped());
-        let (why, addr) = (words(Errno::EPERM), server.addr);
-        client
-            .feed(b"without a newline")
-            .failed(&format!("tcpcli: shutdown error: {addr}: {why}"));
     }
 }

@@ -1,4 +1,4 @@
-//! The server of src/own_server.md compiles, runs and can be started again as it stands.
+//! The server of src/doc/own_server.md compiles, runs and can be started again as it stands.
 //!
 //! Ignored where Cargo cannot make a crate offline, as another user than the one who built this.
 
@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const TEXT: &str = include_str!("../src/own_server.md");
+const TEXT: &str = include_str!("../src/doc/own_server.md");
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 fn main() {

@@ -30,7 +30,7 @@ fn tcpcli(args: &Args) -> Result<()> {
     if args.batch {
         str_cli_batch(stdin(), &sockfd, stdout())?; // added: sends without waiting for each echo
     } else {
-        str_cli(stdin(), &sockfd, stdout())?; // do it all (C's str_cli knows stdout as a global)
+        str_cli(stdin(), &sockfd, stdout())?; // do it all (of stdin and stdout it uses only the descriptors)
     }
 
     // str_cli has flushed stdout. Now the kernel closes all open descriptors: the close of sockfd sends
@@ -54,7 +54,7 @@ struct Args {
     #[arg(short, long, default_value_t = SERV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// Send all of the input without waiting for each echo; use it for files
+    /// Send all of the input without waiting for each echo: for files, to a server that echoes
     #[arg(long)]
     batch: bool,
 

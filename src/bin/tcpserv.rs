@@ -29,28 +29,30 @@ fn tcpserv(args: &Args) -> Result<()> {
     Listen(&listenfd, args.backlog)?; // LISTENQ, if no --backlog or $LISTENQ is given
 
     Signal(SIGCHLD, sig_chld)?; // added: no zombies (the book adds it later in its chapter)
-    err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: says the port
+    err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: to standard error
 
     loop {
         wait_for_room(args.max_clients); // added: at this limit it sleeps until a child ends
 
-        // Accept calls accept again after EINTR and after each error but one: listenfd does not listen.
+        // clilen: the type of cliaddr knows the length. `?`: it ends the server only if listenfd does not listen.
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
-        let childpid = Fork(); // Ok(Child) for C's 0, Ok(Parent { child }) for a pid, Err for -1
+        // SAFETY: this process has one thread. (Another could hold a lock, which nobody would release in the child.)
+        let childpid = unsafe { Fork() }; // Ok(Child) for C's 0, Ok(Parent { child }) for a pid, Err for -1
         if let Ok(ForkResult::Child) = childpid {
             Close(listenfd); // close listening socket (a move in a loop: allowed, for _exit never returns)
             set_timeout(&connfd, args); // added: --idle-timeout
-            let served = str_echo(&connfd); // process the request
-            // C's exit(0), or 1 after an error (exit_status prints it). exit would also write out what the
-            // parent had in stdio's buffers, a second time.
-            _exit(exit_status(served));
+            if let Err(error) = str_echo(&connfd) {
+                // process the request
+                err_ret(&error.context(cliaddr));
+                _exit(1);
+            }
+            _exit(0); // the kernel closes connfd: the FIN (C's exit would also write the parent's buffers out)
         }
         if let Err(error) = childpid {
-            // Added: the server goes on. No child has connfd, so the Close below ends this connection.
-            err_ret(&error.context(format!("no child for {cliaddr}")));
+            err_ret(&error.context(cliaddr)); // added: the server goes on
         }
-        Close(connfd); // parent closes connected socket (Close prints its errors)
+        Close(connfd); // parent closes connected socket: no FIN, because the child still holds it
     }
 }
 
@@ -74,12 +76,12 @@ struct Args {
     #[arg(long, value_name = "LISTENQ", env = "LISTENQ", default_value_t = LISTENQ, value_parser = clap::value_parser!(i32).range(0..))]
     backlog: i32,
 
-    /// Serve at most N clients at a time (65536 at most), the next ones wait; 0 means no limit
+    /// Serve at most N clients at a time, the next ones wait; 0 means no limit
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_clients: u32,
 
-    /// Disconnect a client that sends nothing for this long, or takes none of its echo for up to twice as long
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Disconnect a client that sends nothing, or takes nothing of its echo, for about this long
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=2_147_483))]
     idle_timeout: Option<u32>,
 
     /// Print each call of the listings, and the TCP state of its socket, on standard error

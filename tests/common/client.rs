@@ -21,6 +21,7 @@ pub struct Client {
     process: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
+    said: Said,
 }
 
 /// How a program ended.
@@ -72,6 +73,7 @@ impl Client {
         Client {
             stdin: process.stdin.take(),
             stdout: process.stdout.take(),
+            said: Said::read(process.stderr.take().unwrap()),
             process,
         }
     }
@@ -91,6 +93,11 @@ impl Client {
     /// Its address, once it is connected.
     pub fn addr(&self) -> SocketAddr {
         addr_of(self.pid())
+    }
+
+    /// What it has said so far on standard error.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lines()
     }
 
     pub fn type_in(&mut self, bytes: &[u8]) {
@@ -144,12 +151,11 @@ impl Client {
     /// Waits for its end without ending its input.
     pub fn wait(&mut self) -> Ended {
         let stdout = read_all(self.stdout.take());
-        let stderr = read_all(self.process.stderr.take());
         let status = wait_end(&mut self.process);
         Ended {
             code: status.code(),
             stdout: join("all that it printed", stdout).unwrap(),
-            stderr: String::from_utf8(join("all that it said", stderr).unwrap()).unwrap(),
+            stderr: self.said.whole(),
         }
     }
 

@@ -23,7 +23,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Pid, pipe2};
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{Error, Read, Result};
+use std::io::{BufRead, BufReader, Error, Read, Result};
+use std::process::ChildStderr;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -82,6 +84,44 @@ fn read_all(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Result<Vec<u
         }
         Ok(bytes)
     })
+}
+
+/// What a program says on standard error, read by a thread as it comes.
+pub struct Said {
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Said {
+    fn read(stderr: ChildStderr) -> Said {
+        let text = Arc::new(Mutex::new(String::new()));
+        let (heard, mut stderr) = (text.clone(), BufReader::new(stderr));
+        let reader = thread::spawn(move || {
+            let mut line = String::new();
+            while stderr.read_line(&mut line).unwrap() > 0 {
+                heard.lock().unwrap().push_str(&line);
+                line.clear();
+            }
+        });
+        Said {
+            text,
+            reader: Some(reader),
+        }
+    }
+
+    /// The lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        let text = self.text.lock().unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// All of it, when nobody can say more.
+    fn whole(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            join("all that it said", reader);
+        }
+        self.text.lock().unwrap().clone()
+    }
 }
 
 /// A file in memory: nothing of it is left, however the test ends.

@@ -2,11 +2,9 @@
 
 use super::*;
 use nix::sys::signal::{Signal, killpg};
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 
 /// A tcpserv for an address, not yet started; port 0 means any free one.
 pub fn tcpserv(ip: &str, port: u16) -> Command {
@@ -16,6 +14,8 @@ pub fn tcpserv(ip: &str, port: u16) -> Command {
     command
 }
 
+const LISTENING: &str = "tcpserv: listening on ";
+
 /// A running tcpserv. Dropped, it is killed with its children.
 ///
 /// It leads a process group, which its children are in. So one signal ends them all; and if
@@ -24,7 +24,7 @@ pub fn tcpserv(ip: &str, port: u16) -> Command {
 pub struct Server {
     process: Child,
     pub addr: SocketAddr,
-    said: Arc<Mutex<Vec<String>>>,
+    said: Said,
     printed: Option<JoinHandle<Result<Vec<u8>>>>,
 }
 
@@ -39,24 +39,21 @@ impl Server {
         command.stdin(Stdio::null()).process_group(0);
         let mut process = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let printed = read_all(process.stdout.take());
-        let stderr = BufReader::new(process.stderr.take().unwrap());
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let heard = said.clone();
-        thread::spawn(move || {
-            for line in stderr.lines() {
-                heard.lock().unwrap().push(line.unwrap());
-            }
-        });
+        let said = Said::read(process.stderr.take().unwrap());
         let mut server = Server {
             process,
             addr: SocketAddr::from(([0, 0, 0, 0], 0)),
             said,
             printed: Some(printed),
         };
-        let words = "tcpserv: listening on ";
-        let listens = server.wait_said(words);
-        server.addr = listens[words.len()..].parse().unwrap();
-        server.said.lock().unwrap().retain(|line| *line != listens);
+        let listens = wait_while_alive(server.pid(), "the server to listen", || {
+            server
+                .said
+                .lines()
+                .into_iter()
+                .find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()))
+        });
+        server.addr = listens.parse().unwrap();
         server
     }
 
@@ -64,9 +61,11 @@ impl Server {
         Pid::from_raw(self.process.id() as i32)
     }
 
-    /// What it has said besides where it listens.
+    /// What it has said so far, besides where it listens.
     pub fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap().clone()
+        let mut said = self.said.lines();
+        said.retain(|line| !line.starts_with(LISTENING));
+        said
     }
 
     /// Waits for a line that holds these words.

@@ -20,7 +20,7 @@ const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "192.0.2.2:9877";
 
 pub fn w13_the_session_of_one_line_is_the_drawing_in_the_laboratory() {
-    let laboratory = without_times(&fs::read_to_string("src/laboratory.md").unwrap());
+    let laboratory = without_times(&fs::read_to_string("src/doc/laboratory.md").unwrap());
     // On a busy machine a process may take longer than a segment.
     let drawings = iter::repeat_with(drawing).take(5);
     let other: Vec<_> = drawings

@@ -1,4 +1,4 @@
-//! The experiments of src/laboratory.md, typed in terminals as the file's first section says.
+//! The experiments of src/doc/laboratory.md, typed in terminals as the file's first section says.
 
 use crate::common::terminal::Terminal;
 use crate::common::*;
@@ -13,8 +13,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-const FILE: &str = "src/laboratory.md";
-const LABORATORY: &str = include_str!("../../src/laboratory.md");
+const FILE: &str = "src/doc/laboratory.md";
+const LABORATORY: &str = include_str!("../../src/doc/laboratory.md");
 const README: &str = include_str!("../../README.md");
 
 /// The number of each experiment, and the name of its test.

@@ -278,7 +278,7 @@ pub fn a9_when_the_parent_is_killed_the_clients_in_its_queue_get_a_reset() {
     sleeps.type_in(b"hello?\n");
     for (mut client, call) in [(waits, "readline"), (sleeps, "writen")] {
         let why = "Connection reset by peer (os error 104)";
-        let said = format!("tcpcli: {call} error: {}: {why}", server.addr);
+        let said = format!("tcpcli: {call} error: {why}");
         client.wait().failed(&said);
     }
 }

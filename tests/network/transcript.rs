@@ -1,4 +1,4 @@
-//! The form of the console blocks in src/laboratory.md, and whether a terminal shows them.
+//! The form of the console blocks in src/doc/laboratory.md, and whether a terminal shows them.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -4,8 +4,8 @@
 //! The answer for one connection comes at once, however many there are, so that a state
 //! which lasts for microseconds can be seen. To read /proc/net/tcp takes too long for that.
 
-use crate::sockfd::Ends;
-use crate::tcp_state::{TcpState, tcp_info};
+use super::Ends;
+use super::tcp_state::{TcpState, tcp_info};
 use nix::libc;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Read};

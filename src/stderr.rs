@@ -1,0 +1,25 @@
+//! A line on standard error: the program's name, and a text of at most 512 bytes.
+
+use std::fmt::Arguments;
+use std::{env, io, path::Path, sync::OnceLock};
+
+/// Makes a line of at most 512 bytes, and writes it. It takes no lock and allocates nothing, so a
+/// signal handler may call it.
+pub(crate) fn write_line(text: Arguments, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
+    let mut line = [b'\n'; 512]; // the byte behind the text stays a newline
+    let mut room = &mut line[..511];
+    let _ = io::Write::write_fmt(&mut room, text); // it fails when the room ends; what fits is in the line
+    let len = 511 - room.len();
+    let _ = write(&line[..=len]); // there is nowhere to report a failure of standard error
+}
+
+/// The name by which this program was called, without its directory. The first call allocates it.
+pub(crate) fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let argv0 = env::args_os().next().unwrap_or_default();
+        let name = Path::new(&argv0).file_name().unwrap_or(&argv0);
+        // Control characters in argv[0] must not break the line.
+        name.to_string_lossy().replace(char::is_control, "?")
+    })
+}
