@@ -12,8 +12,8 @@ use std::net::{Shutdown, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-fn batch(server: SocketAddr) -> Client {
-    Client::start(server, &["--batch"])
+fn batch(server: SocketAddr) -> Program {
+    Program::tcpcli(server, &["--batch"])
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn batch_returns_a_million_lines_whole_and_in_order() {
     let input = lines(1_000_000);
     batch(server.addr)
         .feed(input.as_bytes())
-        .printed(input.as_bytes());
+        .succeeded(input.as_bytes());
 }
 
 #[test]
@@ -35,9 +35,9 @@ fn batch_reads_a_file_and_writes_a_file() {
 
     let mut command = tcpcli(server.addr);
     let stdout = to.try_clone().unwrap();
-    let ended = Client::spawn(command.arg("--batch"), from, stdout).wait();
+    let ended = Program::spawn(command.arg("--batch"), from, stdout).wait();
 
-    ended.printed(b"");
+    ended.succeeded(b"");
     let mut output = String::new();
     to.rewind().unwrap();
     to.read_to_string(&mut output).unwrap();
@@ -63,21 +63,21 @@ proptest! {
                 stdin.write_all(piece).unwrap();
             }
         });
-        client.wait().printed(&input);
+        client.wait().succeeded(&input);
         feeder.join().unwrap();
     }
 }
 
 #[test]
 fn batch_sends_the_next_line_before_the_last_echo_has_come() {
-    let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&["--batch"]);
     client.type_in(b"one\n");
     assert_eq!(read_bytes(&mut connfd, 4), b"one\n");
     client.type_in(b"two\n");
     assert_eq!(read_bytes(&mut connfd, 4), b"two\n");
     connfd.write_all(b"one\ntwo\n").unwrap();
-    assert_eq!(client.printed(8), b"one\ntwo\n");
-    client.end_input();
+    assert_eq!(client.next_output(8), b"one\ntwo\n");
+    client.ctrl_d();
     assert_eq!(rest(&mut connfd), b"", "half-closed");
     drop(connfd);
     assert_eq!(client.wait().code, Some(0));
@@ -89,9 +89,9 @@ fn batch_between_two_pipes_holds_nothing_back() {
     let mut client = batch(server.addr);
     for piece in [&b"not even a line"[..], b"\n", b"x", b"hello\n"] {
         client.type_in(piece);
-        assert_eq!(client.printed(piece.len()), piece);
+        assert_eq!(client.next_output(piece.len()), piece);
     }
-    assert_eq!(client.finish().code, Some(0));
+    assert_eq!(client.ctrl_d_and_wait().code, Some(0));
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn batch_takes_a_megabyte_before_its_output_is_read() {
     let mut client = batch(server.addr);
     let input = vec![b'x'; 1 << 20]; // far more than two pipes hold
     client.type_in(&input);
-    assert!(client.printed(input.len()) == input);
-    assert_eq!(client.finish().code, Some(0));
+    assert!(client.next_output(input.len()) == input);
+    assert_eq!(client.ctrl_d_and_wait().code, Some(0));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn batch_reports_at_once_that_the_server_ended_though_no_input_comes() {
     let mut client = batch(server.addr);
     let child = server.child_for(client.addr());
     client.type_in(b"hello\n");
-    assert_eq!(client.printed(6), b"hello\n");
+    assert_eq!(client.next_output(6), b"hello\n");
 
     let start = Instant::now();
     signal(child, Signal::SIGKILL);
@@ -122,9 +122,9 @@ fn batch_reports_at_once_that_the_server_ended_though_no_input_comes() {
 
 #[test]
 fn batch_reports_a_server_that_sends_back_less_than_it_got() {
-    let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&["--batch"]);
     client.type_in(b"hello\n");
-    client.end_input();
+    client.ctrl_d();
     assert_eq!(rest(&mut connfd), b"hello\n");
     connfd.write_all(b"hell").unwrap();
     drop(connfd);
@@ -135,7 +135,7 @@ fn batch_reports_a_server_that_sends_back_less_than_it_got() {
 
 #[test]
 fn batch_reports_a_server_that_ends_before_all_is_sent() {
-    let (client, connfd) = Client::with_own_server(&["--batch"]);
+    let (client, connfd) = Program::tcpcli_with_own_server(&["--batch"]);
     connfd.shutdown(Shutdown::Write).unwrap();
     client.feed(&vec![b'x'; 1 << 24]).terminated_prematurely();
     drop(connfd);
@@ -143,14 +143,14 @@ fn batch_reports_a_server_that_ends_before_all_is_sent() {
 
 #[test]
 fn batch_takes_an_answer_that_is_longer_than_what_was_sent() {
-    let (mut client, mut connfd) = Client::with_own_server(&["--batch"]);
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&["--batch"]);
     connfd.write_all(b"a greeting\n").unwrap();
     client.type_in(b"hello\n");
-    client.end_input();
+    client.ctrl_d();
     assert_eq!(rest(&mut connfd), b"hello\n");
     connfd.write_all(b"hello\n").unwrap();
     drop(connfd);
-    client.wait().printed(b"a greeting\nhello\n");
+    client.wait().succeeded(b"a greeting\nhello\n");
 }
 
 #[test]
@@ -162,6 +162,6 @@ fn batch_without_a_thread_is_an_error() {
         &[libc::SYS_clone, libc::SYS_clone3],
         libc::EAGAIN,
     );
-    let why = words(Errno::EAGAIN);
+    let why = reason(Errno::EAGAIN);
     run(&mut command).failed(&format!("tcpcli: pthread_create error: {why}"));
 }

@@ -16,7 +16,9 @@ use unp::MAXLINE;
 /// Asserts that tcpcli prints what it is fed, line by line and with --batch.
 fn comes_back(server: &Server, input: &[u8]) {
     for args in [&[][..], &["--batch"]] {
-        Client::start(server.addr, args).feed(input).printed(input);
+        Program::tcpcli(server.addr, args)
+            .feed(input)
+            .succeeded(input);
     }
 }
 
@@ -72,7 +74,7 @@ fn lines_around_and_beyond_maxline_come_back() {
 
 #[test]
 fn a_line_longer_than_maxline_travels_in_pieces_of_maxline() {
-    let (mut client, mut connfd) = Client::with_own_server(&[]);
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
     client.type_in(&[b'x'; MAXLINE + 10]);
     client.type_in(b"\n");
 
@@ -90,7 +92,7 @@ fn tcpcli_writes_its_echoes_to_a_file_in_large_pieces() {
     let input = lines(3000);
 
     let stdout = file.try_clone().unwrap();
-    let mut client = Client::spawn(&mut tcpcli(server.addr), Stdio::piped(), stdout);
+    let mut client = Program::spawn(&mut tcpcli(server.addr), Stdio::piped(), stdout);
     client.type_in(input.as_bytes());
     let written = || (file.metadata().unwrap().len() == input.len() as u64).then_some(());
     wait_while_alive(client.pid(), "all echoes in the file", written);
@@ -98,7 +100,7 @@ fn tcpcli_writes_its_echoes_to_a_file_in_large_pieces() {
     let file_writes = io(client.pid(), "syscw") - 3000; // the others go to the server
     assert!(file_writes < 300, "{file_writes}");
 
-    assert_eq!(client.finish().code, Some(0));
+    assert_eq!(client.ctrl_d_and_wait().code, Some(0));
     let mut echoed = String::new();
     file.rewind().unwrap();
     file.read_to_string(&mut echoed).unwrap();
@@ -128,7 +130,7 @@ proptest! {
         sizes in vec(1..6000usize, 1..8),
     ) {
         let server = Server::start(&[]);
-        let mut client = Client::start(server.addr, &[]);
+        let mut client = Program::tcpcli(server.addr, &[]);
         let mut rest = &input[..];
         for size in sizes.iter().cycle() {
             if rest.is_empty() {
@@ -138,7 +140,7 @@ proptest! {
             client.type_in(piece);
             rest = others;
         }
-        client.finish().printed(&input);
+        client.ctrl_d_and_wait().succeeded(&input);
     }
 
     #[test]

@@ -69,14 +69,14 @@ fn c_client(server: SocketAddr) -> Command {
 }
 
 /// `c_client`, or `tcpcli`: the client of a server, not yet started.
-type Program = fn(SocketAddr) -> Command;
+type NewClient = fn(SocketAddr) -> Command;
 
-fn start(mut client: Command) -> Client {
-    Client::spawn(&mut client, Stdio::piped(), Stdio::piped())
+fn start(mut client: Command) -> Program {
+    Program::spawn(&mut client, Stdio::piped(), Stdio::piped())
 }
 
 /// A client that is connected to a server of the test's own.
-fn connected(client: impl FnOnce(SocketAddr) -> Command) -> (Client, TcpStream) {
+fn connected(client: impl FnOnce(SocketAddr) -> Command) -> (Program, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = start(client(listener.local_addr().unwrap()));
     let connfd = accept(&listener, client.pid());
@@ -84,7 +84,7 @@ fn connected(client: impl FnOnce(SocketAddr) -> Command) -> (Client, TcpStream) 
 }
 
 /// Waits until the client has read its echo, so many bytes. Returns the child that sent them.
-fn wait_echoed(client: &Client, server: &Server, bytes: u64) -> Pid {
+fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     let (here, there) = (client.addr(), server.addr);
     let child = server.child_for(here);
     wait_while_alive(client.pid(), "the echo", || {
@@ -99,7 +99,7 @@ fn c_waits_for_ever(input: &[u8], sent: u64) {
     let server = c_server();
     let mut client = start(c_client(server.addr));
     client.type_in(input);
-    client.end_input();
+    client.ctrl_d();
     let child = wait_echoed(&client, &server, sent);
     wait_reading_socket(client.pid());
     wait_reading_socket(child);
@@ -108,7 +108,7 @@ fn c_waits_for_ever(input: &[u8], sent: u64) {
     assert_eq!(states, [Some("ESTABLISHED"); 2]);
 
     let server = Server::start(&[]);
-    start(tcpcli(server.addr)).feed(input).printed(input);
+    start(tcpcli(server.addr)).feed(input).succeeded(input);
 }
 
 fn a_nul_byte_ends_a_line_in_c() {
@@ -120,7 +120,7 @@ fn after_a_last_line_without_a_newline_c_waits_for_ever() {
 }
 
 fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
-    for (client, piece) in [(c_client as Program, 4095), (tcpcli, 4096)] {
+    for (client, piece) in [(c_client as NewClient, 4095), (tcpcli, 4096)] {
         let (mut client, mut connfd) = connected(client);
         client.type_in(&[b'x'; 5000]);
         assert_eq!(connfd.read(&mut [0; 5000]).unwrap(), piece);
@@ -130,7 +130,7 @@ fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
 }
 
 fn end_of_file_inside_an_echo_is_printed_as_a_line_in_c() {
-    let cut = |client: Program| {
+    let cut = |client: NewClient| {
         let (mut client, mut connfd) = connected(client);
         client.type_in(b"hello\n");
         assert_eq!(read_bytes(&mut connfd, 6), b"hello\n");
@@ -139,7 +139,7 @@ fn end_of_file_inside_an_echo_is_printed_as_a_line_in_c() {
     };
     let mut client = cut(c_client);
     wait_reading_input(client.pid()); // for the next line
-    client.finish().printed(b"hel");
+    client.ctrl_d_and_wait().succeeded(b"hel");
 
     let ended = cut(tcpcli).wait();
     ended.terminated_prematurely();
@@ -155,28 +155,28 @@ fn between_two_pipes_c_keeps_echoes_until_its_buffer_is_full_or_it_exits() {
     assert_eq!(io(client.pid(), "wchar"), 4, "the line, and no echo");
     let more = lines(1000);
     client.type_in(more.as_bytes());
-    assert_eq!(client.printed(4), b"one\n");
-    client.finish().printed(more.as_bytes());
+    assert_eq!(client.next_output(4), b"one\n");
+    client.ctrl_d_and_wait().succeeded(more.as_bytes());
 
     let mut client = start(tcpcli(server.addr));
     client.type_in(b"one\n");
-    assert_eq!(client.printed(4), b"one\n");
+    assert_eq!(client.next_output(4), b"one\n");
 }
 
 fn sigpipe_kills_c_when_nobody_reads_its_output() {
     let server = Server::start(&[]);
-    for (client, status) in [(c_client as Program, libc::SIGPIPE), (tcpcli, 0)] {
+    for (client, status) in [(c_client as NewClient, libc::SIGPIPE), (tcpcli, 0)] {
         let mut client = start(client(server.addr));
         client.close_stdout();
         client.type_in(b"one\n");
-        client.end_input();
+        client.ctrl_d();
         assert_eq!(zombie_status(client.pid()), status);
         assert_eq!(client.wait().stderr, "");
     }
 }
 
 fn with_its_output_closed_c_prints_to_the_server() {
-    let c = (c_client as Program, "socket:", &b"one\n"[..]);
+    let c = (c_client as NewClient, "socket:", &b"one\n"[..]);
     for (client, descriptor_1, printed) in [c, (tcpcli, "/dev/null", b"")] {
         let (mut client, mut connfd) = connected(|addr| {
             let client = client(addr);
@@ -190,7 +190,7 @@ fn with_its_output_closed_c_prints_to_the_server() {
         let is = &descriptors(client.pid())[1].1;
         assert!(is.starts_with(descriptor_1), "{is}");
         connfd.write_all(b"one\n").unwrap();
-        client.end_input();
+        client.ctrl_d();
         assert_eq!(rest(&mut connfd), printed);
     }
 }
@@ -203,7 +203,7 @@ fn str_echo_reads_4096_bytes_at_a_time_in_c() {
         let stopped = stop(child); // this interrupts one read
         stream.write_all(&[b'x'; 10_000]).unwrap();
         wait_received(server.addr, stream.local_addr().unwrap(), 10_000);
-        drop(stopped);
+        stopped.go_on();
         read_bytes(&mut stream, 10_000);
         wait_reading_socket(child);
         assert_eq!(io(child, "syscr"), before + 1 + reads);

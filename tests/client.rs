@@ -46,7 +46,7 @@ fn c2_without_bind_the_kernel_chooses_the_source_address_and_an_ephemeral_port()
 #[test]
 fn c3_connect_returns_after_the_handshake_with_both_ends_established() {
     let server = Server::start(&[]);
-    let client = Client::start(server.addr, &[]);
+    let client = Program::tcpcli(server.addr, &[]);
     wait_reading_input(client.pid()); // so connect has returned
     let row = connection_of(client.pid()).unwrap();
     assert_eq!(row.state, "ESTABLISHED");
@@ -55,7 +55,7 @@ fn c3_connect_returns_after_the_handshake_with_both_ends_established() {
 
 #[test]
 fn c4_the_client_sleeps_until_a_line_is_typed_and_sends_nothing_before() {
-    let (mut client, mut connfd) = Client::with_own_server(&[]);
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
 
     wait_reading_input(client.pid());
     assert!(silent(&connfd));
@@ -88,8 +88,8 @@ fn c5_stop_and_wait_a_line_is_sent_after_the_echo_of_the_line_before() {
     let received = connection(server.addr, addr).unwrap().rx_queue;
     assert_eq!(received, 10, "the first line only");
 
-    drop(stopped);
-    assert_eq!(client.printed(21), b"the first\nthe second\n");
+    stopped.go_on();
+    assert_eq!(client.next_output(21), b"the first\nthe second\n");
     wait_reading_socket(child);
     // The stop interrupted one read.
     assert_eq!(io(child, "syscr"), reads + 3, "a read for each line");
@@ -102,13 +102,13 @@ fn c6_syn_sent_while_the_servers_queue_takes_no_more_connections() {
     let stopped = stop(server.pid());
     let _first = [connect(server.addr), connect(server.addr)]; // N + 1
 
-    let mut client = Client::start(server.addr, &[]);
+    let mut client = Program::tcpcli(server.addr, &[]);
     let syn_sent = || connection_of(client.pid()).filter(|row| row.state == "SYN_SENT");
     wait_while_alive(client.pid(), "SYN_SENT", syn_sent);
 
-    drop(stopped);
+    stopped.go_on();
     client.type_in(b"in the end\n");
-    assert_eq!(client.printed(11), b"in the end\n");
+    assert_eq!(client.next_output(11), b"in the end\n");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn c7_a_server_that_ends_early_is_reported() {
     let (mut client, child) = server.tcpcli();
     let addr = client.addr();
     client.type_in(b"hello\n");
-    assert_eq!(client.printed(6), b"hello\n");
+    assert_eq!(client.next_output(6), b"hello\n");
 
     signal(child, Signal::SIGKILL);
     wait_state(addr, server.addr, "CLOSE_WAIT"); // the client still sleeps in Fgets
@@ -133,17 +133,17 @@ fn a_server_that_ends_before_a_last_line_without_a_newline_is_reported() {
     signal(child, Signal::SIGKILL);
     wait_state(addr, server.addr, "CLOSE_WAIT");
     client.type_in(b"anybody?");
-    client.finish().terminated_prematurely();
+    client.ctrl_d_and_wait().terminated_prematurely();
 }
 
 #[test]
 fn an_answer_longer_than_the_line_is_printed_whole() {
-    let (mut client, mut connfd) = Client::with_own_server(&[]);
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
     for answer in [&b"not an echo\n"[..], b"and the next one is not, either\n"] {
         client.type_in(b"x\n");
         assert_eq!(read_bytes(&mut connfd, 2), b"x\n");
         connfd.write_all(answer).unwrap();
-        assert_eq!(client.printed(answer.len()), answer);
+        assert_eq!(client.next_output(answer.len()), answer);
     }
 }
 
@@ -154,12 +154,12 @@ fn tcpcli_waits_for_a_non_blocking_standard_input() {
         let (input, mut keyboard) = pipe();
         fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         let mut command = tcpcli(server.addr);
-        let mut client = Client::spawn(command.args(args), input, Stdio::piped());
+        let mut client = Program::spawn(command.args(args), input, Stdio::piped());
         client.addr();
         for _ in 0..2 {
             wait_asleep(client.pid());
             keyboard.write_all(b"hello\n").unwrap();
-            assert_eq!(client.printed(6), b"hello\n");
+            assert_eq!(client.next_output(6), b"hello\n");
         }
         drop(keyboard);
         assert_eq!(client.wait().code, Some(0), "{args:?}");
@@ -175,7 +175,7 @@ fn tcpcli_waits_for_a_non_blocking_standard_output_that_is_full() {
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         let same = output.try_clone().unwrap();
         let mut command = tcpcli(server.addr);
-        let mut client = Client::spawn(command.args(args), Stdio::piped(), output);
+        let mut client = Program::spawn(command.args(args), Stdio::piped(), output);
         let (mut keyboard, typed) = (client.take_input(), lines.clone());
         let typist = thread::spawn(move || keyboard.write_all(&typed));
         wait_until("a full pipe", || {
@@ -195,31 +195,31 @@ fn tcpcli_waits_for_a_non_blocking_standard_output_that_is_full() {
 #[test]
 fn an_echo_is_shown_although_the_next_line_is_not_complete() {
     let server = Server::start(&[]);
-    let mut client = Client::start(server.addr, &[]);
+    let mut client = Program::tcpcli(server.addr, &[]);
     client.type_in(b"one\ntw");
-    assert_eq!(client.printed(4), b"one\n");
+    assert_eq!(client.next_output(4), b"one\n");
     client.type_in(b"o\n");
-    assert_eq!(client.printed(4), b"two\n");
+    assert_eq!(client.next_output(4), b"two\n");
 }
 
 #[test]
 fn an_echo_that_ends_inside_a_line_is_printed_and_reported() {
-    let (mut client, mut connfd) = Client::with_own_server(&[]);
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
     client.type_in(b"hello\n");
     assert_eq!(read_bytes(&mut connfd, 6), b"hello\n");
     connfd.write_all(b"hel").unwrap();
     drop(connfd);
 
-    let ended = client.finish();
+    let ended = client.ctrl_d_and_wait();
     ended.terminated_prematurely();
     assert_eq!(ended.stdout, b"hel");
 }
 
 #[test]
 fn a_last_line_without_a_newline_that_comes_back_shorter_is_reported() {
-    let (mut client, mut connfd) = Client::with_own_server(&[]);
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
     client.type_in(b"hello");
-    client.end_input();
+    client.ctrl_d();
     assert_eq!(rest(&mut connfd), b"hello");
     connfd.write_all(b"hell").unwrap();
     drop(connfd);
@@ -237,32 +237,32 @@ fn the_answer_to_a_last_line_without_a_newline_is_printed_whole() {
         (b"you said: x", true),
         (&long, false),
     ] {
-        let (mut client, mut connfd) = Client::with_own_server(&[]);
+        let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
         client.type_in(b"x");
-        client.end_input();
+        client.ctrl_d();
         assert_eq!(rest(&mut connfd), b"x", "then the client's FIN");
         connfd.write_all(answer).unwrap();
         if fin {
             connfd.shutdown(Shutdown::Write).unwrap(); // else the newline ends it
         }
-        client.wait().printed(answer); // while connfd is open
+        client.wait().succeeded(answer); // while connfd is open
     }
 }
 
 #[test]
 fn a_reset_is_reported_as_a_reset() {
     for args in BOTH {
-        let (mut client, mut connfd) = Client::with_own_server(args);
+        let (mut client, mut connfd) = Program::tcpcli_with_own_server(args);
         let _server = connfd.local_addr().unwrap();
         client.type_in(b"one\n");
         assert_eq!(read_bytes(&mut connfd, 4), b"one\n");
         connfd.write_all(b"one\n").unwrap();
-        assert_eq!(client.printed(4), b"one\n");
+        assert_eq!(client.next_output(4), b"one\n");
         client.type_in(b"two\n");
         assert_eq!(read_bytes(&mut connfd, 4), b"two\n");
         reset(connfd);
 
-        let why = words(Errno::ECONNRESET);
+        let why = reason(Errno::ECONNRESET);
         let said = format!("tcpcli: readline error: {why}");
         client.wait().failed(&said);
     }
@@ -272,13 +272,13 @@ fn a_reset_is_reported_as_a_reset() {
 fn tcpcli_exits_with_status_0_when_its_standard_output_is_closed() {
     let server = Server::start(&[]);
     for args in BOTH {
-        let mut client = Client::start(server.addr, args);
+        let mut client = Program::tcpcli(server.addr, args);
         client.type_in(b"the line that head -1 wants\n");
-        client.printed(28);
+        client.next_output(28);
         client.close_stdout();
         client.type_in(b"one more\n");
 
-        client.wait().printed(b""); // its input is open
+        client.wait().succeeded(b""); // its input is open
     }
 }
 
@@ -288,10 +288,10 @@ fn a_full_disk_is_reported() {
     for args in BOTH {
         let full = fs::OpenOptions::new().write(true).open("/dev/full");
         let mut command = tcpcli(server.addr);
-        let mut client = Client::spawn(command.args(args), Stdio::piped(), full.unwrap());
+        let mut client = Program::spawn(command.args(args), Stdio::piped(), full.unwrap());
         client.type_in(b"hello\n");
 
-        let why = words(Errno::ENOSPC);
+        let why = reason(Errno::ENOSPC);
         let said = format!("tcpcli: fputs error: standard output: {why}");
         client.wait().failed(&said);
     }
@@ -310,8 +310,8 @@ fn an_input_that_cannot_be_read_is_reported() {
             (listener.into(), Errno::ENOTCONN),
         ] {
             let mut command = tcpcli(server.addr);
-            let mut client = Client::spawn(command.args(args), input, Stdio::piped());
-            let why = words(errno);
+            let mut client = Program::spawn(command.args(args), input, Stdio::piped());
+            let why = reason(errno);
             let said = format!("tcpcli: fgets error: standard input: {why}");
             client.wait().failed(&said);
         }
@@ -323,22 +323,22 @@ fn tcpcli_goes_on_after_it_was_stopped() {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
     client.type_in(b"before\n");
-    assert_eq!(client.printed(7), b"before\n");
+    assert_eq!(client.next_output(7), b"before\n");
 
     // While it sleeps for a line.
     wait_reading_input(client.pid());
-    drop(stop(client.pid()));
+    stop(client.pid()).go_on();
     client.type_in(b"after\n");
-    assert_eq!(client.printed(6), b"after\n");
+    assert_eq!(client.next_output(6), b"after\n");
 
     // While it sleeps for an echo.
     let stopped_child = stop(child);
     client.type_in(b"after\n");
     wait_received(server.addr, client.addr(), 6);
     wait_asleep(client.pid());
-    drop(stop(client.pid()));
-    drop(stopped_child);
-    assert_eq!(client.printed(6), b"after\n");
+    stop(client.pid()).go_on();
+    stopped_child.go_on();
+    assert_eq!(client.next_output(6), b"after\n");
 }
 
 #[test]

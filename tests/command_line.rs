@@ -103,9 +103,9 @@ fn an_option_that_is_given_twice_counts_the_last_time() {
     let mut client = tcpcli(nowhere);
     let port = server.addr.port().to_string();
     let client = client.args(["--port", &port]);
-    Client::spawn(client, Stdio::piped(), Stdio::piped())
+    Program::spawn(client, Stdio::piped(), Stdio::piped())
         .feed(b"hello\n")
-        .printed(b"hello\n");
+        .succeeded(b"hello\n");
 }
 
 #[test]

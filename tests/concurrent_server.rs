@@ -21,8 +21,8 @@ fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
     assert_eq!(listening(port)[0].local, server.addr);
     for ip in ["127.0.0.1", "127.0.0.2", "127.200.30.4"] {
         let addr = SocketAddr::new(ip.parse().unwrap(), port);
-        let client = Client::start(addr, &[]);
-        client.feed(b"hello\n").printed(b"hello\n");
+        let client = Program::tcpcli(addr, &[]);
+        client.feed(b"hello\n").succeeded(b"hello\n");
     }
 }
 
@@ -30,7 +30,7 @@ fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
 fn s2_an_address_that_is_not_the_hosts_own_is_refused() {
     // Of a block that is reserved for documentation, so no host has it.
     let ended = run(&mut tcpserv("203.0.113.1", 0));
-    let why = words(Errno::EADDRNOTAVAIL);
+    let why = reason(Errno::EADDRNOTAVAIL);
     ended.failed(&format!("tcpserv: bind error: 203.0.113.1:0: {why}"));
     assert!(ended.stdout.is_empty());
 }
@@ -78,7 +78,7 @@ fn s6_one_child_for_each_client_and_no_client_waits_for_another() {
     }
     let (first, _) = &mut clients[0];
     assert!(silent(first));
-    drop(stopped);
+    stopped.go_on();
     assert_eq!(read_bytes(first, 6), b"later\n");
 }
 
@@ -198,7 +198,7 @@ fn children_that_end_at_the_same_time_are_all_reaped() {
         children.iter().all(|&child| ended(child))
     });
     assert_eq!(server.children().len(), CLIENTS);
-    drop(stopped);
+    stopped.go_on();
 
     server.wait_children(0);
     assert!(server.said().is_empty());
@@ -213,7 +213,7 @@ fn a_child_is_reaped_also_when_the_signal_came_from_another_process() {
     signal(server.pid(), Signal::SIGCHLD); // it waits, and the child's becomes one with it
     drop(stream);
     wait_until("a zombie", || process_state(child) == Some('Z'));
-    drop(stopped);
+    stopped.go_on();
 
     wait_until("the child to be reaped", || gone(child));
     assert!(server.is_alive());
@@ -255,8 +255,8 @@ fn children_are_reaped_although_sigchld_was_blocked_at_the_servers_start() {
 #[test]
 fn the_server_prints_nothing_on_standard_output() {
     let mut server = Server::start(&[]);
-    let client = Client::start(server.addr, &[]);
-    client.feed(b"hello\n").printed(b"hello\n");
+    let client = Program::tcpcli(server.addr, &[]);
+    client.feed(b"hello\n").succeeded(b"hello\n");
     server.end(Signal::SIGTERM);
-    assert_eq!(server.printed(), b"");
+    assert_eq!(server.all_output(), b"");
 }

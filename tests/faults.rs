@@ -43,8 +43,8 @@ fn a_reset_inside_a_line_ends_one_child_with_a_message_and_status_1() {
     reset(stream);
 
     assert_eq!(zombie_status(child), 1 << 8, "exit status 1");
-    drop(stopped);
-    let why = words(Errno::ECONNRESET);
+    stopped.go_on();
+    let why = reason(Errno::ECONNRESET);
     let said = server.wait_said("error");
     let expected = format!("tcpserv: {client}: str_echo: read error: {why}");
     assert_eq!(said, expected);
@@ -63,7 +63,7 @@ fn a_reset_while_the_echo_is_written_ends_one_child_with_a_message() {
     reset(stream);
 
     let said = server.wait_said("error");
-    let why = words(Errno::ECONNRESET);
+    let why = reason(Errno::ECONNRESET);
     assert_eq!(said, format!("tcpserv: {client}: writen error: {why}"));
     wait_until("the child to be reaped", || gone(child));
     serves_others(&server, &mut []);
@@ -78,9 +78,9 @@ fn a_reset_before_accept_is_reported_by_the_child() {
     let client = stream.local_addr().unwrap();
     reset(stream);
     wait_state(server.addr, client, None);
-    drop(stopped);
+    stopped.go_on();
     let said = server.wait_said(&client.to_string());
-    let why = words(Errno::ECONNRESET);
+    let why = reason(Errno::ECONNRESET);
     let expected = format!("tcpserv: {client}: str_echo: read error: {why}");
     assert_eq!(said, expected);
     serves_others(&server, &mut []);
@@ -92,7 +92,7 @@ fn a_client_that_is_killed_ends_like_any_other() {
     let mut others = [connect(server.addr)];
     let (mut client, child) = server.tcpcli();
     client.type_in(b"hello\n");
-    assert_eq!(client.printed(6), b"hello\n");
+    assert_eq!(client.next_output(6), b"hello\n");
 
     signal(client.pid(), Signal::SIGKILL);
 
@@ -111,7 +111,7 @@ fn a_child_that_is_killed_is_reported_and_so_is_its_end_to_its_client() {
     ] {
         let (mut client, child) = server.tcpcli();
         client.type_in(b"hello\n");
-        assert_eq!(client.printed(6), b"hello\n");
+        assert_eq!(client.next_output(6), b"hello\n");
 
         signal(child, how);
 
@@ -210,14 +210,14 @@ fn when_fork_is_refused_the_client_is_closed_and_the_others_are_served() {
     assert_eq!(echo(&mut others[0], b"hello\n"), b"hello\n");
     limit_processes(user, server.pid(), Some(0));
 
-    let ended = Client::start(server.addr, &[]).feed(b"hello?\n");
+    let ended = Program::tcpcli(server.addr, &[]).feed(b"hello?\n");
     assert_eq!(ended.code, Some(1), "it had sent a line");
     for _ in 0..2 {
         let mut refused = connect(server.addr);
         let client = refused.local_addr().unwrap();
         assert_eq!(rest(&mut refused), b"");
         let said = server.wait_said(&client.to_string());
-        let why = words(Errno::EAGAIN);
+        let why = reason(Errno::EAGAIN);
         assert_eq!(said, format!("tcpserv: {client}: fork error: {why}"));
     }
     assert_eq!(echo(&mut others[0], b"hello\n"), b"hello\n");
@@ -252,7 +252,7 @@ fn limit_processes(user: Option<u32>, pid: Pid, soft: Option<u64>) {
     let mut command = Command::new("true");
     command.uid(user).gid(user);
     // SAFETY: between fork and exec it makes two system calls, no more.
-    run(unsafe { command.pre_exec(set) }).printed(b"");
+    run(unsafe { command.pre_exec(set) }).succeeded(b"");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn without_a_free_descriptor_the_server_waits_for_one() {
     let mut last = connect(server.addr);
     assert_eq!(echo(&mut last, b"hello\n"), b"hello\n");
     let mut waiting = [connect(server.addr), connect(server.addr)];
-    let why = words(Errno::EMFILE);
+    let why = reason(Errno::EMFILE);
     let said = server.wait_said("accept");
     assert_eq!(said, format!("tcpserv: accept error: {why}"));
     assert_eq!(echo(&mut others[0], b"hello\n"), b"hello\n");
@@ -300,7 +300,7 @@ fn clients_that_find_the_queue_full_are_served_later() {
     // One after the other: of two at once, both may find the last place free.
     let clients: Vec<_> = (0..8)
         .map(|n| {
-            let mut client = Client::start(server.addr, &[]);
+            let mut client = Program::tcpcli(server.addr, &[]);
             client.type_in(format!("client {n}\n").as_bytes());
             let state = if n < 3 { "ESTABLISHED" } else { "SYN_SENT" };
             let is_there = || {
@@ -312,9 +312,11 @@ fn clients_that_find_the_queue_full_are_served_later() {
         })
         .collect();
 
-    drop(stopped);
+    stopped.go_on();
     for (n, mut client) in clients.into_iter().enumerate() {
-        client.finish().printed(format!("client {n}\n").as_bytes());
+        client
+            .ctrl_d_and_wait()
+            .succeeded(format!("client {n}\n").as_bytes());
     }
     serves_others(&server, &mut []);
 }
@@ -340,7 +342,7 @@ fn when_the_parent_is_killed_its_children_serve_on_and_a_new_server_can_start() 
 fn a_second_server_on_the_same_port_is_refused() {
     let server = Server::start(&[]);
     let ended = run(&mut tcpserv("127.0.0.1", server.addr.port()));
-    let why = words(Errno::EADDRINUSE);
+    let why = reason(Errno::EADDRINUSE);
     ended.failed(&format!("tcpserv: bind error: {}: {why}", server.addr));
     assert!(server.is_alive());
 }
@@ -381,12 +383,12 @@ fn parent_and_child_go_on_after_they_were_stopped() {
     for _ in 0..3 {
         wait_accepting(server.pid());
         wait_reading_socket(child);
-        let stopped = (stop(server.pid()), stop(child));
+        let stopped = [stop(server.pid()), stop(child)];
         stream.write_all(b"hello\n").unwrap();
         let mut newcomer = connect(server.addr);
         newcomer.write_all(b"hello\n").unwrap();
         assert!(silent(&stream) && silent(&newcomer));
-        drop(stopped);
+        stopped.into_iter().for_each(Stopped::go_on);
         assert_eq!(read_bytes(&mut stream, 6), b"hello\n");
         assert_eq!(read_bytes(&mut newcomer, 6), b"hello\n");
     }
@@ -444,7 +446,7 @@ fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_the
         let mut command = tcpserv("127.0.0.1", 0);
         refuse(&mut command, calls, libc::EPERM);
         let server = Server::spawn(&mut command);
-        let why = words(Errno::EPERM);
+        let why = reason(Errno::EPERM);
         let said = server.wait_said("accept error");
         assert_eq!(said, format!("tcpserv: accept error: {why}"));
         let tries = || figure(server.pid(), "status", "voluntary_ctxt_switches");
@@ -462,7 +464,7 @@ fn a_host_without_a_family_is_reported() {
     let server = Server::start(&[]);
     let mut command = tcpcli(server.addr);
     refuse(&mut command, &[libc::SYS_socket], libc::EAFNOSUPPORT);
-    let why = words(Errno::EAFNOSUPPORT);
+    let why = reason(Errno::EAFNOSUPPORT);
     run(&mut command).failed(&format!("tcpcli: socket error: AF_INET: {why}"));
 }
 

@@ -17,15 +17,15 @@ fn main() {
 
 fn tcpcli_takes_an_ipv6_address() {
     let server = Server::spawn(&mut tcpserv("::1", 0));
-    let client = Client::start(server.addr, &[]);
-    client.feed(b"hello\n").printed(b"hello\n");
+    let client = Program::tcpcli(server.addr, &[]);
+    client.feed(b"hello\n").succeeded(b"hello\n");
 }
 
 fn s1_the_ipv6_wildcard_is_reached_by_ipv6_and_by_ipv4() {
     let server = Server::spawn(&mut tcpserv("::", 0));
     for ip in ["::1", "127.0.0.1"] {
         let addr = SocketAddr::new(ip.parse().unwrap(), server.addr.port());
-        let client = Client::start(addr, &[]);
-        client.feed(b"hello\n").printed(b"hello\n");
+        let client = Program::tcpcli(addr, &[]);
+        client.feed(b"hello\n").succeeded(b"hello\n");
     }
 }

@@ -163,7 +163,7 @@ fn a_client_that_sends_nothing_is_disconnected_after_the_idle_timeout() {
 
     assert!(start.elapsed() >= Duration::from_millis(1900));
     assert_eq!(zombie_status(child), 1 << 8, "exit status 1");
-    drop(stopped);
+    stopped.go_on();
     let said = server.wait_said("idle");
     assert_eq!(
         said,
@@ -228,7 +228,7 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
     let said = server.wait_said("error");
 
     assert!(start.elapsed() >= Duration::from_secs(1));
-    let why = words(Errno::ETIMEDOUT);
+    let why = reason(Errno::ETIMEDOUT);
     assert_eq!(said, format!("tcpserv: {client}: writen error: {why}"));
     server.wait_children(0);
     join("the end of the connection", feeder);

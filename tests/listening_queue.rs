@@ -55,7 +55,7 @@ fn s11_a_connection_is_complete_before_accept_is_called() {
     assert_eq!(row.inode, 0, "no process has a descriptor of it yet");
     let queue = || queued(server.addr.port());
     wait_until("one connection in the queue", || queue() == 1);
-    drop(stopped);
+    stopped.go_on();
     wait_until("accept to take it", || queue() == 0);
     server.child_for(client);
 }
@@ -69,7 +69,7 @@ fn s12_data_that_comes_before_accept_is_queued_and_echoed_later() {
     stream.write_all(b"early bird\n").unwrap();
     wait_received(server.addr, client, 11);
 
-    drop(stopped);
+    stopped.go_on();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&mut stream), b"early bird\n");
 }
@@ -89,7 +89,7 @@ fn s12_more_data_than_the_receive_buffer_holds_waits_at_the_client_and_none_is_l
         at_server > 0 && at_client > 0 && at_server + at_client == sent
     });
 
-    drop(stopped);
+    stopped.go_on();
     let echoed = read_bytes(&mut stream, sent as usize);
     assert!(echoed.iter().all(|&byte| byte == b'x'));
 }
@@ -149,7 +149,7 @@ fn s14_accept_takes_the_head_of_the_queue() {
 fn s15_a_socket_that_is_bound_but_does_not_listen_refuses_connections() {
     let (listenfd, servaddr) = bound();
     let ended = run(&mut tcpcli(servaddr));
-    let why = words(Errno::ECONNREFUSED);
+    let why = reason(Errno::ECONNREFUSED);
     ended.failed(&format!("tcpcli: connect error: {servaddr}: {why}"));
     assert!(ended.stdout.is_empty());
 

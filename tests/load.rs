@@ -234,9 +234,9 @@ fn die(addr: SocketAddr, seed: u64) {
 fn a20_time_wait_ends_after_2msl() {
     let server = server(&[]);
     let servaddr = nth(&server, 0);
-    let mut client = Client::start(servaddr, &[]);
+    let mut client = Program::tcpcli(servaddr, &[]);
     let addr = client.addr();
-    client.finish();
+    client.ctrl_d_and_wait();
     wait_state(addr, servaddr, "TIME_WAIT");
     let start = Instant::now();
 

@@ -108,12 +108,12 @@ fn build() {
 }
 
 /// Starts one of the programs, which the first caller builds.
-fn start(program: &str, address: &str) -> Client {
+fn start(program: &str, address: &str) -> Program {
     static BUILT: LazyLock<()> = LazyLock::new(build);
     *BUILT;
     let program = target_directory().join("debug").join(program);
     let mut command = Command::new(program);
-    Client::spawn(command.arg(address), Stdio::null(), Stdio::null())
+    Program::spawn(command.arg(address), Stdio::null(), Stdio::null())
 }
 
 fn the_server_runs_and_starts_again_over_time_wait() {

@@ -20,8 +20,8 @@ fn o1_write_returns_when_the_bytes_are_in_the_send_buffer() {
     wait_received(server.addr, addr, 6);
     wait_reading_socket(client.pid()); // so write has returned
     assert_eq!(io(child, "rchar"), reads, "the child has read nothing");
-    drop(stopped);
-    assert_eq!(client.printed(6), b"hello\n");
+    stopped.go_on();
+    assert_eq!(client.next_output(6), b"hello\n");
 }
 
 #[test]
@@ -76,12 +76,14 @@ fn h1_half_close_the_server_still_sends_and_tcpcli_still_reads() {
     let stopped = stop(child);
 
     client.type_in(b"the last words, without a newline");
-    client.end_input();
+    client.ctrl_d();
 
     wait_state(addr, server.addr, "FIN_WAIT_2");
     wait_state(server.addr, addr, "CLOSE_WAIT");
-    drop(stopped);
-    client.wait().printed(b"the last words, without a newline");
+    stopped.go_on();
+    client
+        .wait()
+        .succeeded(b"the last words, without a newline");
 }
 
 #[test]
@@ -97,7 +99,7 @@ fn h1_half_close_all_that_was_sent_before_the_clients_fin_comes_back_after_it() 
     wait_state(server.addr, client, "CLOSE_WAIT");
     wait_state(client, server.addr, "FIN_WAIT_2");
 
-    drop(stopped);
+    stopped.go_on();
     assert!(rest(&mut stream) == sent);
     wait_state(client, server.addr, "TIME_WAIT");
 }

@@ -14,7 +14,7 @@ fn t1_the_end_that_closes_first_is_in_time_wait_normally_the_client() {
     let (mut client, _) = server.tcpcli();
     let addr = client.addr();
 
-    client.finish();
+    client.ctrl_d_and_wait();
 
     wait_state(addr, server.addr, "TIME_WAIT");
     wait_state(server.addr, addr, None);
@@ -27,7 +27,7 @@ fn closed_first() -> (Server, SocketAddr) {
     let addr = client.addr();
     signal(child, Signal::SIGKILL);
     wait_state(server.addr, addr, "FIN_WAIT_2");
-    client.finish();
+    client.ctrl_d_and_wait();
     (server, addr)
 }
 
@@ -63,7 +63,7 @@ fn t3_time_wait_lasts_2msl_60_seconds_on_linux() {
     let server = Server::start(&[]);
     let (mut client, _) = server.tcpcli();
     let addr = client.addr();
-    client.finish();
+    client.ctrl_d_and_wait();
     wait_state(addr, server.addr, "TIME_WAIT");
 
     let row = connection(addr, server.addr).unwrap();

@@ -38,7 +38,7 @@ fn z1_z2_z3_the_last_line_tells_that_client_parent_and_child_sleep() {
     let listenfd = socket_number(&of(&events(server.said()), "tcpserv", server.pid()));
     parent(&format!("accept({listenfd}) sleeps"));
 
-    let mut client = Client::start(server.addr, TRACE);
+    let mut client = Program::tcpcli(server.addr, TRACE);
     let child = server.child_for(client.addr());
     parent(&format!("accept({listenfd}) sleeps")); // again, after the fork
     wait_reading_socket(child);
@@ -61,7 +61,7 @@ fn z1_z2_z3_the_last_line_tells_that_client_parent_and_child_sleep() {
             ("", "Fgets(stdin) sleeps"),
         );
         client.type_in(line);
-        assert_eq!(client.printed(line.len()), line);
+        assert_eq!(client.next_output(line.len()), line);
     }
     let stopped = stop(child);
     let sockfd = socket_number(&of(&events(client.said()), "tcpcli", client.pid()));
@@ -74,8 +74,8 @@ fn z1_z2_z3_the_last_line_tells_that_client_parent_and_child_sleep() {
         client.pid(),
         ("ESTABLISHED", &readline),
     );
-    drop(stopped);
-    assert_eq!(client.printed(7), b"hello?\n");
+    stopped.go_on();
+    assert_eq!(client.next_output(7), b"hello?\n");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn z4_while_connect_sleeps_its_line_is_the_last() {
     wait_accepting(server.pid());
     let stopped = stop(server.pid());
     let _first = connect(server.addr);
-    let client = Client::start(server.addr, TRACE);
+    let client = Program::tcpcli(server.addr, TRACE);
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
     let sockfd = socket_number(&of(&events(client.said()), "tcpcli", client.pid()));
     let connect = format!("connect({sockfd}, {})", server.addr);
@@ -95,7 +95,7 @@ fn z4_while_connect_sleeps_its_line_is_the_last() {
         ("CLOSED", &connect),
     );
     assert_eq!(connection_of(client.pid()).unwrap().state, "SYN_SENT");
-    drop(stopped);
+    stopped.go_on();
     wait_reading_input(client.pid());
     wait_last(
         || client.said(),
@@ -139,17 +139,17 @@ fn at_the_limit_of_clients_and_after_an_error_of_accept_the_last_line_tells_the_
 }
 
 /// One session of one line, and the events of both programs in the order of their times.
-fn session() -> (Vec<Event>, Server, Pid, Pid) {
+fn traced_session() -> (Vec<Event>, Server, Pid, Pid) {
     let server = Server::start(TRACE);
-    let mut client = Client::start(server.addr, TRACE);
+    let mut client = Program::tcpcli(server.addr, TRACE);
     let pid = client.pid();
     let child = server.child_for(client.addr());
     wait_reading_socket(child);
     client.type_in(b"hello\n");
-    assert_eq!(client.printed(6), b"hello\n");
+    assert_eq!(client.next_output(6), b"hello\n");
     wait_reading_input(pid);
     wait_reading_socket(child);
-    let ended = client.finish();
+    let ended = client.ctrl_d_and_wait();
     assert_eq!((ended.code, ended.stdout.as_slice()), (Some(0), &b""[..]));
     server.wait_said("it is called again");
 
@@ -164,7 +164,7 @@ fn session() -> (Vec<Event>, Server, Pid, Pid) {
 #[test]
 fn sorted_by_time_each_cause_stands_before_its_effect() {
     for _ in 0..10 {
-        let (all, server, client, child) = session();
+        let (all, server, client, child) = traced_session();
         let parent = server.pid();
         let place = |program: &str, pid: Pid, state: &str, text: &str| {
             let process = format!("{program}[{pid}]");
@@ -226,12 +226,12 @@ fn sorted_by_time_each_cause_stands_before_its_effect() {
 #[test]
 fn while_the_child_is_stopped_the_trace_looks_for_a_second() {
     let server = Server::start(TRACE);
-    let mut client = Client::start(server.addr, TRACE);
+    let mut client = Program::tcpcli(server.addr, TRACE);
     let child = server.child_for(client.addr());
     wait_reading_socket(child);
     let stopped = stop(child);
 
-    let ended = client.finish();
+    let ended = client.ctrl_d_and_wait();
 
     assert_eq!(ended.code, Some(0));
     let told = of(&events(ended.stderr.lines()), "tcpcli", client.pid());
@@ -241,7 +241,7 @@ fn while_the_child_is_stopped_the_trace_looks_for_a_second() {
         text.ends_with(": after 1 s still so; the trace looks no longer"),
         "{text}"
     );
-    drop(stopped);
+    stopped.go_on();
     let read = server.wait_said(" = 0, holds"); // the child's fork
     assert!(read.contains("fork() = 0"), "{read}");
     let read = |line: &String| line.contains("\tCLOSE_WAIT  read(") && line.ends_with(" = 0");
@@ -256,7 +256,7 @@ fn accept_tells_how_many_connections_wait_in_the_queue() {
     wait_accepting(server.pid());
     let stopped = stop(server.pid());
     let _clients = [(); 3].map(|()| connect(server.addr));
-    drop(stopped);
+    stopped.go_on();
     for queue in [2, 1, 0] {
         let accepted = |line: &String| {
             line.contains("accept(") && line.ends_with(&format!(", {queue} in its queue"))
@@ -268,7 +268,7 @@ fn accept_tells_how_many_connections_wait_in_the_queue() {
 #[test]
 fn a_server_that_ends_early_is_seen_in_the_state_before_the_next_call() {
     let server = Server::start(TRACE);
-    let mut client = Client::start(server.addr, TRACE);
+    let mut client = Program::tcpcli(server.addr, TRACE);
     let (pid, cliaddr) = (client.pid(), client.addr());
     let child = server.child_for(cliaddr);
     signal(child, Signal::SIGKILL);
@@ -298,19 +298,19 @@ fn a_server_that_ends_early_is_seen_in_the_state_before_the_next_call() {
 #[test]
 fn a_half_close_is_told_and_then_its_state() {
     let server = Server::start(TRACE);
-    let mut client = Client::start(server.addr, TRACE);
+    let mut client = Program::tcpcli(server.addr, TRACE);
     let (pid, cliaddr) = (client.pid(), client.addr());
     let child = server.child_for(cliaddr);
     wait_reading_socket(child);
     let stopped = stop(child);
     client.type_in(b"last");
-    client.end_input();
+    client.ctrl_d();
     wait_state(cliaddr, server.addr, "FIN_WAIT_2");
     wait_asleep(pid); // for the echo
     let stopped_client = stop(pid);
-    drop(stopped);
+    stopped.go_on();
     wait_state(cliaddr, server.addr, "TIME_WAIT");
-    drop(stopped_client);
+    stopped_client.go_on();
 
     let ended = client.wait();
     assert_eq!(
@@ -342,10 +342,10 @@ fn a_half_close_is_told_and_then_its_state() {
 #[test]
 fn batch_tells_its_calls_and_each_close_once() {
     let server = Server::start(&[]);
-    let mut client = Client::start(server.addr, &["--batch", "--trace"]);
+    let mut client = Program::tcpcli(server.addr, &["--batch", "--trace"]);
     client.type_in(b"hello\n");
-    assert_eq!(client.printed(6), b"hello\n");
-    let ended = client.finish();
+    assert_eq!(client.next_output(6), b"hello\n");
+    let ended = client.ctrl_d_and_wait();
     let told = of(&events(ended.stderr.lines()), "tcpcli", client.pid());
     let texts: Vec<_> = told.iter().map(|(_, text)| text.as_str()).collect();
     let sockfd = socket_number(&told);
@@ -377,7 +377,7 @@ fn a_child_that_only_stops_does_not_interrupt_accept() {
     wait_accepting(server.pid());
     let (stream, child) = server.client();
     wait_accepting(server.pid());
-    drop(stop(child));
+    stop(child).go_on();
     drop(stream);
     let calls = |text| {
         let said = server.said();
@@ -399,7 +399,7 @@ fn lines_of_parent_and_children_never_mix() {
         thread::spawn(move || {
             for _ in 0..25 {
                 let lines = b"one\ntwo\nthree\n";
-                Client::start(addr, &[]).feed(lines).printed(lines);
+                Program::tcpcli(addr, &[]).feed(lines).succeeded(lines);
             }
         })
     });
@@ -418,7 +418,7 @@ fn lines_of_parent_and_children_never_mix() {
 fn a_call_that_fails_is_told_with_its_reason() {
     let server = Server::start(&[]);
     let ended = run(tcpserv("127.0.0.1", server.addr.port()).args(TRACE));
-    let why = words(Errno::EADDRINUSE);
+    let why = reason(Errno::EADDRINUSE);
     let lines: Vec<_> = ended.stderr.lines().collect();
     let told = events(&lines);
     let [.., bind, close, exit] = &told[..] else {
@@ -443,7 +443,7 @@ fn a_call_that_fails_is_told_with_its_reason() {
     let [begins, fails, ..] = &told[first.unwrap()..] else {
         panic!("{told:?}");
     };
-    let why = words(Errno::ECONNREFUSED);
+    let why = reason(Errno::ECONNREFUSED);
     assert_eq!(
         (begins.state.as_str(), fails.state.as_str()),
         ("CLOSED", "CLOSED")
@@ -454,7 +454,7 @@ fn a_call_that_fails_is_told_with_its_reason() {
     refuse(command.args(TRACE), FORKS, libc::EAGAIN);
     let server = Server::spawn(&mut command);
     let _client = connect(server.addr);
-    let why = words(Errno::EAGAIN);
+    let why = reason(Errno::EAGAIN);
     server.wait_said(&format!("fork() = -1, {why}, holds "));
 }
 
@@ -472,7 +472,7 @@ fn the_end_of_the_idle_timeout_is_told() {
 fn a_client_of_0_0_0_0_is_told_with_its_real_peer() {
     let server = Server::start(&[]);
     let anywhere = ([0, 0, 0, 0], server.addr.port()).into();
-    let ended = Client::start(anywhere, TRACE).feed(b"");
+    let ended = Program::tcpcli(anywhere, TRACE).feed(b"");
     assert_eq!(ended.code, Some(0));
     let told = events(ended.stderr.lines());
     let last = told.last().unwrap();
@@ -486,7 +486,7 @@ fn where_a_sandbox_hides_the_kernels_table_no_state_follows_the_close() {
     let server = Server::start(&[]);
     let mut command = tcpcli(server.addr);
     refuse(command.args(TRACE), &[libc::SYS_sendto], libc::EPERM);
-    let ended = Client::spawn(&mut command, Stdio::piped(), Stdio::piped()).feed(b"hello\n");
+    let ended = Program::spawn(&mut command, Stdio::piped(), Stdio::piped()).feed(b"hello\n");
     assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"hello\n"[..]));
     let told = events(ended.stderr.lines());
     let last = told.last().unwrap();

@@ -2,18 +2,18 @@
 //! of them.
 #![allow(dead_code, unused_imports)] // each test file uses its own part
 
-mod client;
 mod connections;
 pub mod machine;
 mod process;
+mod program;
 mod server;
 mod stream;
 pub mod terminal;
 pub mod trace;
 
-pub use client::*;
 pub use connections::*;
 pub use process::*;
+pub use program::*;
 pub use server::*;
 pub use stream::*;
 
@@ -38,7 +38,7 @@ pub const TCPCLI: &str = env!("CARGO_BIN_EXE_tcpcli");
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How the programs print an error: the C library's words for it, and its number.
-pub fn words(errno: Errno) -> String {
+pub fn reason(errno: Errno) -> String {
     Error::from(errno).to_string()
 }
 

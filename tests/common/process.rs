@@ -41,7 +41,7 @@ pub fn signal(pid: Pid, signal: Signal) {
     kill(pid, signal).unwrap_or_else(|errno| panic!("{signal} to {pid}: {errno}"));
 }
 
-/// A stopped process; dropped, it lets the process continue.
+/// A stopped process. When this is dropped, it continues.
 pub struct Stopped(Pid);
 
 pub fn stop(pid: Pid) -> Stopped {
@@ -50,6 +50,11 @@ pub fn stop(pid: Pid) -> Stopped {
     let look = || (process_state(pid) == Some('T')).then_some(());
     wait_while_alive(pid, format_args!("{pid} to stop"), look);
     stopped
+}
+
+impl Stopped {
+    /// Lets it continue.
+    pub fn go_on(self) {}
 }
 
 impl Drop for Stopped {
@@ -103,7 +108,7 @@ fn processes() -> impl Iterator<Item = Pid> {
 }
 
 /// The processes of a session, which has its leader's number, but for zombies.
-pub fn session(leader: Pid) -> Vec<Pid> {
+pub fn members_of_session(leader: Pid) -> Vec<Pid> {
     let leader = leader.to_string();
     let is_in_it = |pid: &Pid| stat(*pid).is_some_and(|stat| stat[3] == leader && stat[0] != "Z");
     processes().filter(is_in_it).collect()

@@ -104,8 +104,8 @@ impl Server {
     }
 
     /// A tcpcli that is connected, and the child that serves it.
-    pub fn tcpcli(&self) -> (Client, Pid) {
-        let client = Client::start(self.addr, &[]);
+    pub fn tcpcli(&self) -> (Program, Pid) {
+        let client = Program::tcpcli(self.addr, &[]);
         let child = self.child_for(client.addr());
         (client, child)
     }
@@ -117,7 +117,7 @@ impl Server {
     }
 
     /// What it and its children printed on standard output, when all have ended.
-    pub fn printed(&mut self) -> Vec<u8> {
+    pub fn all_output(&mut self) -> Vec<u8> {
         let printed = self.printed.take().unwrap();
         join("the end of the last child", printed).unwrap()
     }

@@ -25,10 +25,10 @@ pub fn link_local_addresses_have_their_scope_by_name_or_by_number() {
         for connect in ["veth0", &number] {
             let server = server(&format!("fe80::1%{bind}"), &[]);
             let mut client = client(&format!("fe80::1%{connect}"), server.addr);
-            let mut client = Client::spawn(&mut client, Stdio::piped(), Stdio::piped());
+            let mut client = Program::spawn(&mut client, Stdio::piped(), Stdio::piped());
             client.type_in(b"hello\n");
-            assert_eq!(client.printed(6), b"hello\n");
-            client.finish().printed(b"");
+            assert_eq!(client.next_output(6), b"hello\n");
+            client.ctrl_d_and_wait().succeeded(b"");
         }
     }
 }
@@ -56,10 +56,10 @@ pub fn the_narration_never_calls_a_live_connection_closed() {
     ] {
         let server = server(bind, &["--trace"]);
         let mut client = client(connect, server.addr);
-        let mut client = Client::spawn(client.arg("--trace"), Stdio::piped(), Stdio::piped());
+        let mut client = Program::spawn(client.arg("--trace"), Stdio::piped(), Stdio::piped());
         client.type_in(b"hello\n");
-        client.printed(6);
-        let ended = client.finish();
+        client.next_output(6);
+        let ended = client.ctrl_d_and_wait();
         server.wait_said("waitpid");
 
         let told = events(ended.stderr.lines());

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Asserts that a tcpcli ended with this error, about the other host.
 #[track_caller]
 fn ended_with(ended: Ended, call: &str, errno: Errno) {
-    let why = words(errno);
+    let why = reason(errno);
     let of_connect = if call == "connect" {
         "192.0.2.2:9877: "
     } else {
@@ -35,7 +35,7 @@ pub fn lines_typed_during_a_cut_of_a_second_arrive_after_it() {
     let server = Server::start(&[]);
     let (mut client, _) = server.tcpcli();
     client.type_in(b"before\n");
-    assert_eq!(client.printed(7), b"before\n");
+    assert_eq!(client.next_output(7), b"before\n");
 
     ip("link set lo down");
     client.type_in(b"during one\nduring two\n");
@@ -45,8 +45,8 @@ pub fn lines_typed_during_a_cut_of_a_second_arrive_after_it() {
     assert_eq!(sent(), 11, "no ACK comes");
     ip("link set lo up");
 
-    assert_eq!(client.printed(22), b"during one\nduring two\n");
-    assert_eq!(client.finish().code, Some(0));
+    assert_eq!(client.next_output(22), b"during one\nduring two\n");
+    assert_eq!(client.ctrl_d_and_wait().code, Some(0));
 }
 
 pub fn a_link_cut_for_ever_ends_the_client() {
@@ -99,7 +99,7 @@ pub fn keepalive_ends_the_child_of_a_client_that_vanished() {
     client.expect("ACK", 0, 1, b"");
 
     let said = server.wait_said("error");
-    let why = words(Errno::ETIMEDOUT);
+    let why = reason(Errno::ETIMEDOUT);
     let expected = format!("tcpserv: 192.0.2.2:1500: str_echo: read error: {why}");
     assert_eq!(said, expected);
     wait_until("the child to end", || gone(child));
@@ -121,7 +121,7 @@ pub fn a_server_host_that_has_rebooted_resets_the_client_with_batch() {
     let mut client = client(&["--batch"], OTHER_HOST);
     server.accept();
     client.type_in(b"one\ntwo\n");
-    client.end_input();
+    client.ctrl_d();
     server.expect("ACK", 1, 1, b"one\ntwo\n");
     server.expect("FIN ACK", 9, 1, b"");
     server.send("ACK", 1, 10, b"one\n");
@@ -134,7 +134,7 @@ pub fn a_server_host_that_has_rebooted_resets_the_client_with_batch() {
 }
 
 /// A tcpcli whose line is acknowledged, and then the other host says nothing any more.
-fn waits_for_an_echo(args: &[&str], host: &mut Peer) -> Client {
+fn waits_for_an_echo(args: &[&str], host: &mut Peer) -> Program {
     keepalive_soon();
     let mut client = client(args, OTHER_HOST);
     host.accept();
@@ -164,7 +164,7 @@ pub fn keepalive_finds_that_the_servers_host_has_forgotten_the_connection() {
 pub fn keepalive_finds_it_while_batch_waits_for_the_rest() {
     let mut server = Peer::server();
     let mut client = waits_for_an_echo(&["--batch"], &mut server);
-    client.end_input();
+    client.ctrl_d();
     server.expect("FIN ACK", 7, 1, b"");
     server.send("ACK", 1, 8, b"");
     server.expect("ACK", 7, 1, b"");
@@ -186,7 +186,7 @@ pub fn each_kind_of_route_that_leads_nowhere_has_an_error_of_its_own() {
         }
         let mut client = client(&[], host);
         let ended = client.wait();
-        let why = words(errno);
+        let why = reason(errno);
         ended.failed(&format!("tcpcli: connect error: {host}:9877: {why}"));
     }
 }

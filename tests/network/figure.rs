@@ -67,18 +67,18 @@ fn drawing() -> String {
     client_network.enter();
     let mut tcpcli = tcpcli(tcpserv.addr);
     tcpcli.arg("--trace");
-    let mut tcpcli = Client::spawn(&mut tcpcli, Stdio::piped(), Stdio::piped());
+    let mut tcpcli = Program::spawn(&mut tcpcli, Stdio::piped(), Stdio::piped());
     let [client, server] = [CLIENT, SERVER].map(|addr| addr.parse().unwrap());
     server_network.enter();
     let child = wait_for("the child", || tcpserv.children().first().copied());
     wait_reading_socket(child);
     wait_accepting(tcpserv.pid());
     tcpcli.type_in(b"hello, world\n");
-    tcpcli.printed(13);
+    tcpcli.next_output(13);
     wait_until("the ACK of the echo", || {
         connection(server, client).is_some_and(|row| row.tx_queue == 0)
     });
-    let ended = tcpcli.finish();
+    let ended = tcpcli.ctrl_d_and_wait();
     tcpserv.wait_said("waitpid");
     wait_accepting(tcpserv.pid());
     let segments = cable.join().unwrap();

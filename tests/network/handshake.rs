@@ -16,8 +16,8 @@ pub fn server(port: u16, args: &[&str]) -> Server {
 }
 
 /// tcpcli, which connects to the other host.
-pub fn client(args: &[&str], host: impl Into<IpAddr>) -> Client {
-    Client::start(SocketAddr::new(host.into(), 9877), args)
+pub fn client(args: &[&str], host: impl Into<IpAddr>) -> Program {
+    Program::tcpcli(SocketAddr::new(host.into(), 9877), args)
 }
 
 pub fn w1_three_segments_open_a_connection() {

@@ -163,7 +163,9 @@ impl Laboratory {
         for shell in self.shells.values_mut() {
             shell.shows_nothing_else()?;
             let bash = shell.terminal.pid();
-            shell.wait("all programs to end", |_| session(bash) == [bash])?;
+            shell.wait("all programs to end", |_| {
+                members_of_session(bash) == [bash]
+            })?;
         }
         let files: Vec<_> = fs::read_dir(&self.directory).unwrap().collect();
         if files.is_empty() {
@@ -230,7 +232,7 @@ impl Drop for Laboratory {
     fn drop(&mut self) {
         for shell in self.shells.values() {
             // One of them may just have started another.
-            let programs = || session(shell.terminal.pid());
+            let programs = || members_of_session(shell.terminal.pid());
             while !programs().is_empty() {
                 for program in programs() {
                     let _ = kill(program, Signal::SIGKILL);

@@ -23,7 +23,7 @@ pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
     client.expect("ACK", 1, 1001, b"");
     client.send("ACK", 1001, 1, &text[1000..]);
     client.expect("ACK", 1, 1501, b"");
-    drop(stopped);
+    stopped.go_on();
 
     client.expect("ACK", 1, 1501, &text[..536]);
     client.expect("ACK", 537, 1501, &text[536..1072]);

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 /// A tcpcli in SYN_RCVD: the other host connects at the same time, so the answer to its SYN is
 /// a SYN.
-fn simultaneous_open() -> (Peer, Client) {
+fn simultaneous_open() -> (Peer, Program) {
     let mut server = Peer::server();
     let client = client(&[], OTHER_HOST);
     server.expect_syn();
@@ -30,7 +30,7 @@ pub fn a7_simultaneous_open_goes_from_syn_sent_by_syn_rcvd_to_established() {
     client.type_in(b"hello\n");
     server.expect("ACK", 1, 1, b"hello\n");
     server.send("ACK", 1, 7, b"hello\n");
-    assert_eq!(client.printed(6), b"hello\n");
+    assert_eq!(client.next_output(6), b"hello\n");
 }
 
 pub fn a11_a_client_that_is_killed_in_syn_rcvd_sends_a_fin() {
@@ -46,7 +46,7 @@ pub fn a15_a17_simultaneous_close_goes_from_fin_wait_1_by_closing_to_time_wait()
     let mut server = Peer::server();
     let mut client = client(&["--trace"], OTHER_HOST);
     server.accept();
-    client.end_input();
+    client.ctrl_d();
     server.expect("FIN ACK", 1, 1, b"");
     assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
 

@@ -19,10 +19,10 @@ pub fn w6_a12_a16_four_segments_end_a_connection_while_the_child_is_stopped() {
 
     let stopped = stop(child);
     assert_eq!(tcp_state(server.addr, addr), Some("ESTABLISHED"));
-    client.finish().printed(b"");
+    client.ctrl_d_and_wait().succeeded(b"");
     wait_state(addr, server.addr, "FIN_WAIT_2");
     assert_eq!(tcp_state(server.addr, addr), Some("CLOSE_WAIT"));
-    drop(stopped);
+    stopped.go_on();
     wait_state(addr, server.addr, "TIME_WAIT");
     wait_state(server.addr, addr, None);
 
@@ -45,20 +45,20 @@ pub fn w6_three_segments_end_a_connection_when_the_child_is_quick() {
     ];
     // On a busy machine a child may take longer than an ACK may be delayed: 40 ms.
     wait_until("an end with three segments", || {
-        let segments = session(b"hello\n");
+        let segments = segments_of_a_session(b"hello\n");
         outline(&segments.1, segments.0).ends_with(&expected.map(str::to_owned))
     });
 }
 
 /// The segments of a session of tcpcli with tcpserv, and the server's address.
-fn session(input: &[u8]) -> (std::net::SocketAddr, Vec<Segment>) {
+fn segments_of_a_session(input: &[u8]) -> (std::net::SocketAddr, Vec<Segment>) {
     let mut wire = Wire::listen("lo");
     let server = Server::start(&[]);
     let (mut client, _) = server.tcpcli();
     let addr = client.addr();
     client.type_in(input);
-    client.printed(input.len());
-    client.finish();
+    client.next_output(input.len());
+    client.ctrl_d_and_wait();
     wait_state(addr, server.addr, "TIME_WAIT");
     wait_state(server.addr, addr, None);
     (server.addr, wire.rest())
@@ -74,11 +74,11 @@ pub fn w7_the_server_sends_data_after_the_clients_fin() {
     // Stopped, so that the FIN is there before the echo is sent.
     let stopped = stop(child);
     client.type_in(b"last");
-    client.end_input();
+    client.ctrl_d();
     wait_state(addr, server.addr, "FIN_WAIT_2");
     wire.rest();
-    drop(stopped);
-    client.wait().printed(b"last");
+    stopped.go_on();
+    client.wait().succeeded(b"last");
     wait_state(addr, server.addr, "TIME_WAIT");
 
     assert_eq!(
@@ -102,7 +102,7 @@ fn ended_client() -> Peer {
     server.send("ACK", 1, 7, b"hello\n");
     server.expect("ACK", 7, 7, b"");
     assert_eq!(server.kernel_state(), Some("ESTABLISHED"));
-    assert_eq!(client.finish().code, Some(0));
+    assert_eq!(client.ctrl_d_and_wait().code, Some(0));
     server.expect("FIN ACK", 7, 7, b"");
     server
 }
@@ -129,7 +129,7 @@ pub fn w8_a18_a19_the_server_sends_its_fin_again_until_the_last_ack_comes() {
     client.expect("ACK", 1, 2, b"");
     wait_state(server.addr, client.addr, "CLOSE_WAIT");
 
-    drop(stopped);
+    stopped.go_on();
 
     let fin = client.expect("FIN ACK", 1, 2, b"");
     assert_eq!(client.kernel_state(), Some("LAST_ACK"));
@@ -183,7 +183,7 @@ pub fn w10_the_end_in_time_wait_starts_no_new_incarnation() {
 
     let ended = run(&mut tcpcli(server.addr));
 
-    let why = words(Errno::EADDRNOTAVAIL);
+    let why = reason(Errno::EADDRNOTAVAIL);
     ended.failed(&format!("tcpcli: connect error: 192.0.2.2:9877: {why}"));
     assert_eq!(server.rest(), [], "no SYN");
 }
@@ -193,11 +193,11 @@ pub fn w10_over_loopback_the_end_in_time_wait_starts_one_after_a_second() {
     sysctl("ip_local_port_range", "1500 1500");
     let server = Server::spawn(&mut tcpserv("127.0.0.1", 9877));
     let (mut client, _) = server.tcpcli();
-    assert_eq!(client.finish().code, Some(0));
+    assert_eq!(client.ctrl_d_and_wait().code, Some(0));
     let ended = Instant::now();
 
     let too_soon = run(&mut tcpcli(server.addr));
-    let why = words(Errno::EADDRNOTAVAIL);
+    let why = reason(Errno::EADDRNOTAVAIL);
     too_soon.failed(&format!("tcpcli: connect error: {}: {why}", server.addr));
 
     wait_until("a new incarnation", || {
@@ -252,9 +252,9 @@ pub fn a9_when_the_parent_is_killed_the_clients_in_its_queue_get_a_reset() {
     let server = Server::start(&[]);
     wait_accepting(server.pid());
     let _stopped = stop(server.pid());
-    let mut waits = Client::start(server.addr, &[]);
+    let mut waits = Program::tcpcli(server.addr, &[]);
     let first = waits.addr();
-    let mut sleeps = Client::start(server.addr, &[]);
+    let mut sleeps = Program::tcpcli(server.addr, &[]);
     let second = sleeps.addr();
     waits.type_in(b"hello\n");
     wait_received(server.addr, first, 6);

@@ -17,7 +17,7 @@ pub fn tcpcli(server: SocketAddr) -> Command {
 }
 
 /// A running program. Dropped, it is killed.
-pub struct Client {
+pub struct Program {
     process: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
@@ -35,7 +35,7 @@ pub struct Ended {
 impl Ended {
     /// Asserts that it printed this, said nothing, and exited with status 0.
     #[track_caller]
-    pub fn printed(&self, stdout: &[u8]) {
+    pub fn succeeded(&self, stdout: &[u8]) {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
         let start = String::from_utf8_lossy(&stdout[..stdout.len().min(100)]);
         assert!(self.stdout == stdout, "not {start:?} …");
@@ -55,10 +55,10 @@ impl Ended {
     }
 }
 
-impl Client {
+impl Program {
     /// A tcpcli with these arguments besides the server's address, and a pipe at each end.
-    pub fn start(server: SocketAddr, args: &[&str]) -> Client {
-        Client::spawn(tcpcli(server).args(args), Stdio::piped(), Stdio::piped())
+    pub fn tcpcli(server: SocketAddr, args: &[&str]) -> Program {
+        Program::spawn(tcpcli(server).args(args), Stdio::piped(), Stdio::piped())
     }
 
     /// A program that the caller has put together.
@@ -66,11 +66,11 @@ impl Client {
         command: &mut Command,
         stdin: impl Into<Stdio>,
         stdout: impl Into<Stdio>,
-    ) -> Client {
+    ) -> Program {
         let mut process = spawn(command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()));
         // So that the command holds no copy of what the caller gave.
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        Client {
+        Program {
             stdin: process.stdin.take(),
             stdout: process.stdout.take(),
             said: Said::read(process.stderr.take().unwrap()),
@@ -79,9 +79,9 @@ impl Client {
     }
 
     /// A tcpcli that is connected to a server of the test's own.
-    pub fn with_own_server(args: &[&str]) -> (Client, TcpStream) {
+    pub fn tcpcli_with_own_server(args: &[&str]) -> (Program, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = Client::start(listener.local_addr().unwrap(), args);
+        let client = Program::tcpcli(listener.local_addr().unwrap(), args);
         let connfd = accept(&listener, client.pid());
         (client, connfd)
     }
@@ -115,12 +115,12 @@ impl Client {
     }
 
     /// End of file on its standard input: Ctrl-D.
-    pub fn end_input(&mut self) {
+    pub fn ctrl_d(&mut self) {
         self.stdin = None;
     }
 
     /// The next `n` bytes that it prints.
-    pub fn printed(&mut self, n: usize) -> Vec<u8> {
+    pub fn next_output(&mut self, n: usize) -> Vec<u8> {
         let stdout = self.stdout.as_mut().unwrap();
         let mut bytes = vec![0; n];
         let mut have = 0;
@@ -160,8 +160,8 @@ impl Client {
     }
 
     /// Ends its input and waits for its end.
-    pub fn finish(&mut self) -> Ended {
-        self.end_input();
+    pub fn ctrl_d_and_wait(&mut self) -> Ended {
+        self.ctrl_d();
         self.wait()
     }
 
@@ -178,7 +178,7 @@ impl Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -187,7 +187,7 @@ impl Drop for Client {
 
 /// Runs a program without input to its end.
 pub fn run(command: &mut Command) -> Ended {
-    Client::spawn(command, Stdio::null(), Stdio::piped()).wait()
+    Program::spawn(command, Stdio::null(), Stdio::piped()).wait()
 }
 
 /// The address of a client process, once it is connected.
