@@ -42,8 +42,8 @@ fn tcpserv(args: &Args) -> Result<()> {
         if let Ok(ForkResult::Child) = childpid {
             Close(listenfd); // close listening socket (a move in a loop: allowed, for _exit never returns)
             set_timeout(&connfd, args); // added: --idle-timeout
+            // process the request
             if let Err(error) = str_echo(&connfd) {
-                // process the request
                 err_ret(&error.context(cliaddr));
                 _exit(1);
             }
