@@ -32,7 +32,8 @@ pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
     let handler = SigHandler::Handler(handler.0);
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::empty());
     program(); // allocates the name now: a signal handler must not allocate
-    if PARENT.swap(process::id(), SeqCst) != process::id() {
+    let this = process::id();
+    if PARENT.swap(this, SeqCst) != this {
         CHILDREN.store(0, SeqCst); // in a child of Fork it is its parent's count
     }
     // SAFETY: sigaction is unsafe because a handler may do only what is async-signal-safe. The only

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the programs and type-checks the tests for other machines: musl, 64-bit ARM, 32-bit ARM.
-# Then runs one session of three lines with --trace on each, those of ARM under qemu-user.
+# Then runs one session of three lines with --trace on each: on the machine itself, where it can, and under qemu-user.
 #
 # It needs Debian 13 on x86_64 (a container will do), five minutes of two idle cores, 1 GB in target/,
 # and these packages:
@@ -58,6 +58,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-Clink-self-contained=n
     -Crelocation-model=static -Lnative=$target/unwind"
 build x86_64-unknown-linux-musl musl-gcc std,panic_abort
 session x86_64-unknown-linux-musl env
+session x86_64-unknown-linux-musl qemu-x86_64
 
 build aarch64-unknown-linux-gnu aarch64-linux-gnu-gcc std
 session aarch64-unknown-linux-gnu qemu-aarch64 -L /usr/aarch64-linux-gnu
