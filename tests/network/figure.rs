@@ -8,6 +8,7 @@ use crate::namespace::{self, Namespace, VETH0_MAC, VETH1_MAC, ip, sysctl};
 use crate::wire::{Segment, Wire};
 use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::process::Stdio;
@@ -43,12 +44,31 @@ fn without_times(text: &str) -> String {
 }
 
 /// A segment on its way, and the states of both ends.
-struct OnTheWay {
-    segment: Segment,
-    states: (&'static str, &'static str),
+pub struct OnTheWay {
+    pub segment: Segment,
+    pub states: (&'static str, &'static str),
 }
 
 fn drawing() -> String {
+    let session = session(false);
+    // The listings' calls: the options are this server's own, and a line without a call
+    // tells a state, which the test reads itself.
+    let mut calls = session.events;
+    calls.retain(|event| event.text.contains('(') && !event.text.starts_with("setsockopt"));
+    draw(&session.segments, &calls, &session.child.to_string())
+}
+
+/// What the wire, the kernels of both hosts and both programs say of a session of one line.
+pub struct Session {
+    pub segments: Vec<OnTheWay>,
+    pub events: Vec<Event>,
+    pub client: Pid,
+    pub parent: Pid,
+    pub child: Pid,
+}
+
+/// The session of one line; the child may be stopped until the client is in FIN_WAIT_2.
+pub fn session(is_stopped: bool) -> Session {
     namespace::enter().unwrap();
     sysctl("ip_local_port_range", "40000 40000");
     let client_host = Host::new(CLIENT, SERVER);
@@ -78,22 +98,35 @@ fn drawing() -> String {
     wait_until("the ACK of the echo", || {
         connection(server, client).is_some_and(|row| row.tx_queue == 0)
     });
-    let ended = tcpcli.ctrl_d_and_wait();
-    tcpserv.wait_said("waitpid");
-    wait_accepting(tcpserv.pid());
+    let stopped = is_stopped.then(|| {
+        wait_reading_socket(child);
+        stop(child)
+    });
+    tcpcli.ctrl_d();
+    if let Some(stopped) = stopped {
+        client_network.enter();
+        wait_state(client, server, "FIN_WAIT_2");
+        server_network.enter();
+        stopped.go_on();
+    }
+    let ended = tcpcli.wait();
     let segments = cable.join().unwrap();
+    let again = || {
+        tcpserv
+            .said()
+            .last()
+            .is_some_and(|last| last.ends_with("accept(3) sleeps"))
+    };
+    wait_until("the parent to accept again", || gone(child) && again());
 
-    let mut events = events(
-        [
-            ended.stderr.lines().map(str::to_owned).collect(),
-            tcpserv.said(),
-        ]
-        .concat(),
-    );
-    // The listings' calls: the options are this server's own, and a line without a call
-    // tells a state, which the test reads itself.
-    events.retain(|event| event.text.contains('(') && !event.text.starts_with("setsockopt"));
-    draw(&segments, &events, &child.to_string())
+    let said = ended.stderr.lines().map(str::to_owned);
+    Session {
+        segments,
+        events: events(said.chain(tcpserv.said())),
+        client: tcpcli.pid(),
+        parent: tcpserv.pid(),
+        child,
+    }
 }
 
 fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {

@@ -15,6 +15,7 @@ mod laboratory;
 mod namespace;
 mod output;
 mod peer;
+mod pictures;
 mod simultaneous;
 mod termination;
 mod transcript;
@@ -28,6 +29,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::libc;
 use nix::unistd::Pid;
 use output::*;
+use pictures::*;
 use simultaneous::*;
 use std::process::ExitCode;
 use termination::*;
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         w11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one,
         w12_the_kernel_chooses_the_source_address_by_route,
         w13_the_session_of_one_line_is_the_drawing_in_the_laboratory,
+        f2_f7_f8_f10_the_pictures_show_the_session_with_a_stopped_child,
         lines_typed_during_a_cut_of_a_second_arrive_after_it,
         a_link_cut_for_ever_ends_the_client,
         a_host_that_vanishes_from_the_same_link_has_no_route,
