@@ -8,12 +8,12 @@ use crate::stderr::{program, write_line};
 use crate::trace;
 use anyhow::Error;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
-use nix::poll::PollFlags;
+use nix::poll::{PollFlags, PollTimeout};
 use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::{process, time::Duration};
+use std::process;
 
 /// Prints the error on standard error, in one line, and returns.
 ///
@@ -53,13 +53,14 @@ impl Display for StdoutClosed {
 pub fn err_msg(message: impl Display) {
     write_line(format_args!("{}: {message}", program()), |line| {
         // The descriptor stays as it is: other processes may share it. A terminal or a pipe is opened
-        // once more, with O_NONBLOCK: then a write that would have to wait fails. A regular
-        // file, opened anew, would be written from its start. A socket cannot be opened.
+        // once more, with O_NONBLOCK: then a write that would have to wait fails. (poll alone is not enough: it
+        // calls a terminal ready that has room for a part of the line.) A regular file, opened anew,
+        // would be written from its start. A socket cannot be opened.
         let mut options = File::options();
         options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
         let opened = options.open("/proc/self/fd/2");
         let opened = opened.and_then(|file| Ok((file.metadata()?.file_type(), file)));
-        let is_ready = || wait(io::stderr(), PollFlags::POLLOUT, Some(Duration::ZERO));
+        let is_ready = || wait(io::stderr(), PollFlags::POLLOUT, PollTimeout::ZERO);
         match opened {
             Ok((kind, mut file)) if kind.is_char_device() || kind.is_fifo() => {
                 retry(|| file.write(line))

@@ -3,11 +3,10 @@
 //!
 //! A function with a capital letter is the book's wrapper of the function with that name. The
 //! book's wrapper prints an error and exits (its Accept calls accept again after ECONNABORTED). Ours
-//! returns the error, but for two: [`Close`] prints it, and [`Accept`] prints most errors and calls
-//! accept again. A message has the call in the book's words, then its argument, then the reason:
+//! returns the error. Only [`Accept`] prints most errors and calls accept again, and [`Close`] has none. A message has the call in the book's words, then its argument, then the reason:
 //! `bind error: 0.0.0.0:9877: Address already in use (os error 98)`. (Only that of [`Inet_pton`] is the
-//! bare reason: the option parser adds the rest.) No message names the peer: add it where it is known, as
-//! tcpserv does: `str_echo(&connfd).context(cliaddr)`.
+//! bare reason: the option parser adds the rest.) No message names the peer: its caller
+//! adds it where it is known, as tcpserv does with `error.context(cliaddr)`.
 //!
 //! The kernel's reason is an [`std::io::Error`] inside the error:
 //!

@@ -4,7 +4,7 @@
 //! Here it is a `BufReader` around one socket.
 
 use crate::sockfd::Sockfd;
-use crate::trace::{sleeps, trace};
+use crate::trace::{trace, trace_sleep};
 use crate::wrapsock::idle;
 use anyhow::{Context, Result};
 use nix::unistd;
@@ -42,7 +42,7 @@ pub(crate) fn read_line(from: impl BufRead, line: &mut Vec<u8>, max: usize) -> i
 /// read(2), for the `BufReader`, which calls it again after a signal.
 impl Read for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        sleeps(*self, format_args!("Readline({self})"));
+        trace_sleep(*self, format_args!("Readline({self})"));
         unistd::read(*self, buf).map_err(|why| idle(self, why))
     }
 }

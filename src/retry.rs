@@ -4,7 +4,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 /// Calls again while a signal interrupts the call.
 pub(crate) fn retry<T, E: Into<Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
@@ -17,9 +16,8 @@ pub(crate) fn retry<T, E: Into<Error>>(mut call: impl FnMut() -> Result<T, E>) -
 }
 
 /// Sleeps until a descriptor can be read or written, or for so long. False after that.
-pub(crate) fn wait(fd: impl AsFd, event: PollFlags, limit: Option<Duration>) -> io::Result<bool> {
+pub(crate) fn wait(fd: impl AsFd, event: PollFlags, limit: PollTimeout) -> io::Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), event)];
-    let limit = limit.and_then(|limit| PollTimeout::try_from(limit).ok());
     Ok(retry(|| poll(&mut fds, limit))? > 0)
 }
 
@@ -35,7 +33,9 @@ impl<Fd: AsFd> Blocking<Fd> {
     ) -> io::Result<usize> {
         loop {
             match retry(&mut call) {
-                Err(why) if why.kind() == ErrorKind::WouldBlock => _ = wait(&self.0, event, None)?,
+                Err(why) if why.kind() == ErrorKind::WouldBlock => {
+                    _ = wait(&self.0, event, PollTimeout::NONE)?
+                }
                 done => return done,
             }
         }

@@ -37,8 +37,8 @@ pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
         CHILDREN.store(0, SeqCst); // in a child of Fork it is its parent's count
     }
     // SAFETY: sigaction is unsafe because a handler may do only what is async-signal-safe. The only
-    // handler is `reap`. It makes system calls that are; it formats into an array on its stack; the
-    // program's name is there already; it takes no lock, and restores errno.
+    // handler is `reap`. Its system calls are; it formats into an array on its stack; the program's name is
+    // there already; it takes no lock, and restores errno.
     unsafe { signal::sigaction(signo, &action) }
         .and_then(|_| sigprocmask(SIG_UNBLOCK, Some(&signo.into()), None))
         .map_err(io::Error::from)
@@ -54,8 +54,8 @@ pub struct Handler(extern "C" fn(c_int));
 ///
 /// Several children that end together may cause only one SIGCHLD, so the handler calls waitpid
 /// in a loop, as later in the book's chapter. A child of Fork inherits the handler, but there it does
-/// nothing: a command that the child runs keeps its status for the child. In the parent the handler
-/// may reap a command first; then `Command::status()` fails with `ECHILD`.
+/// nothing: the child can run a command and wait for it. In the parent the handler may reap a command
+/// first; then `Command::status()` fails with `ECHILD`. Do not wait for children of Fork yourself.
 pub const sig_chld: Handler = Handler(reap);
 
 /// The process that has called Signal, or 0.
@@ -92,7 +92,7 @@ extern "C" fn reap(_: c_int) {
 /// prints a message. A limit of 0 is none.
 ///
 /// It counts the children that [`Fork`](crate::Fork) has made since [`Signal`]. Without Signal it returns at
-/// once. (If this process has children that Fork did not make, the end of each may let one child more in.)
+/// once. (The end of any other child, of one before Signal or of none of Fork's, may let one child more in.)
 pub fn wait_for_room(max_children: u32) {
     static SAID: Once = Once::new();
     let is_full = || {

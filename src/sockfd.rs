@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 ///
 /// It owns its descriptor: [`Close`](crate::Close) takes it, and then nothing can use it any
 /// more. A `Sockfd` that goes out of scope is closed, too. Its field has all that socket2 can do
-/// with a socket. (On a socket that was made non-blocking, calls fail with `EAGAIN`, as in C.)
+/// with a socket. (If it was made non-blocking, reads and writes fail with `EAGAIN`, as in C.)
 #[derive(Debug)]
 pub struct Sockfd(pub socket2::Socket);
 

@@ -6,7 +6,7 @@
 use crate::retry::{Blocking, retry};
 use crate::sockfd::Sockfd;
 use crate::str_cli::TERMINATED;
-use crate::trace::{sleeps, trace};
+use crate::trace::{trace, trace_sleep};
 use crate::wrapsock::{SHUT_WR, Shutdown};
 use crate::wrapstdio::Fputs;
 use crate::writen::Writen;
@@ -40,7 +40,7 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
     let (report, sent) = channel();
     let send = move || {
         let _ = report.send(send_all(fp, &to)); // fails if str_cli_batch has returned
-        // Also after an error, so that the rest still comes: without this FIN the server's never would.
+        // Also after an error, so that the rest still comes: without this FIN the server would never send its own.
         let _ = Shutdown(&to, SHUT_WR); // it fails if the connection is gone; then the read does, too
     };
     let sender = thread::Builder::new()
@@ -50,7 +50,8 @@ pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Resul
     let received = receive_all(sockfd, stdout)?;
     let sent = sent.try_recv().ok().context(TERMINATED)?; // none yet: the server has ended first
     let _ = sender.join(); // now it has closed its descriptors
-    ensure!(received >= sent?, TERMINATED); // if not so, it returns this error
+    let sent = sent?; // the sender's own error, if it had one
+    ensure!(received >= sent, TERMINATED); // if that is not so, ensure! returns this error
     Ok(())
 }
 
@@ -59,7 +60,7 @@ fn send_all(fp: impl AsFd, sockfd: &Sockfd) -> Result<usize> {
     let mut buf = vec![0; SIZE];
     let mut sent = 0;
     loop {
-        sleeps(&fp, "read(stdin)");
+        trace_sleep(&fp, "read(stdin)");
         let n = Blocking(&fp).read(&mut buf);
         trace!(None, n, "read(stdin)");
         let n = n.context("fgets error: standard input")?;
@@ -77,7 +78,7 @@ fn receive_all(sockfd: &Sockfd, stdout: impl AsFd) -> Result<usize> {
     let mut stdout = Blocking(stdout);
     let mut received = 0;
     loop {
-        sleeps(sockfd, format_args!("read({sockfd})"));
+        trace_sleep(sockfd, format_args!("read({sockfd})"));
         let n = retry(|| unistd::read(sockfd, &mut buf));
         trace!(sockfd, n, "read({sockfd})");
         let n = n.context("readline error")?;

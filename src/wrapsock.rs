@@ -5,8 +5,9 @@
 //! makes the call.)
 
 use crate::error::err_ret;
+use crate::retry::retry;
 use crate::sockfd::Sockfd;
-use crate::trace::{print, print_state, sends, sleeps, trace};
+use crate::trace::{print, print_state, sends, trace, trace_sleep};
 use anyhow::{Context, Error, Result};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
@@ -99,8 +100,8 @@ pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_on
 /// If nothing comes for so long, [`str_echo`](crate::str_echo()) and [`Readline`](crate::Readline) fail with
 /// `idle for N s` ([`ErrorKind::TimedOut`]). If the peer takes nothing that was sent to it for about as long,
 /// the kernel ends the connection, and the next call fails with `ETIMEDOUT`. So a peer that reads very
-/// slowly is ended, too: one whose receive buffer stays full for the whole time. Keepalive gives up after
-/// this time as well, and not before.
+/// slowly is ended, too: one whose receive buffer stays full for the whole time. (Keepalive also uses this
+/// time instead of its own.)
 ///
 /// # Errors
 /// `setsockopt error: SO_RCVTIMEO and TCP_USER_TIMEOUT: …`.
@@ -133,7 +134,7 @@ pub(crate) fn idle(sockfd: &Sockfd, why: Errno) -> io::Error {
 /// `connect error: ADDRESS:PORT: …`: nobody listens there (`ECONNREFUSED`), nobody answers
 /// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
 pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
-    let connect = || sockfd.0.connect(&servaddr.into());
+    let connect = || retry(|| sockfd.0.connect(&servaddr.into())); // Linux goes on with the same handshake
     let connected = sends!(sockfd, connect, "connect({sockfd}, {servaddr})");
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
@@ -190,15 +191,15 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
 /// while there is none (accept函数).
 ///
 /// Returns a new descriptor, close-on-exec, and the client's address. After a signal (`EINTR`) Accept
-/// calls accept again. After an error, such as no free descriptor, it calls it again every 100 ms, and
-/// prints only the first of these errors: they pass. One does not, and Accept returns it.
+/// calls accept again. After an error that passes, such as no free descriptor, it prints the first one,
+/// and calls accept again every 100 ms.
 ///
 /// # Errors
 /// `accept error: …`: the socket does not listen (`EINVAL`; datagrams: `EOPNOTSUPP`).
 pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
     let mut has_printed = false;
     loop {
-        sleeps(listenfd, format_args!("accept({listenfd})"));
+        trace_sleep(listenfd, format_args!("accept({listenfd})"));
         let accepted = listenfd.0.accept();
         let number = accepted.as_ref().map(|(connfd, _)| connfd.as_raw_fd());
         trace!(listenfd, number, "accept({listenfd})");
@@ -206,7 +207,7 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
             Ok((connfd, cliaddr)) => {
                 let connfd = Sockfd(connfd);
                 print_state(&connfd);
-                return Ok((connfd, internet(cliaddr)?));
+                return Ok((connfd, internet(cliaddr).context("accept error")?));
             }
             Err(why) if why.kind() == ErrorKind::Interrupted => continue,
             Err(why) => {

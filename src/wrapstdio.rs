@@ -5,7 +5,7 @@
 use crate::error::StdoutClosed;
 use crate::readline::read_line;
 use crate::retry::Blocking;
-use crate::trace::{print, sleeps, trace};
+use crate::trace::{print, trace, trace_sleep};
 use anyhow::{Context, Result};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ struct Stdin<Fd>(Blocking<Fd>);
 
 impl<Fd: AsFd> Read for Stdin<Fd> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        sleeps(&self.0.0, "Fgets(stdin)");
+        trace_sleep(&self.0.0, "Fgets(stdin)");
         self.0.read(buf)
     }
 }

@@ -18,8 +18,8 @@ use std::{io, process};
 /// [the pictures](crate::doc::pictures)).
 ///
 /// # Safety
-/// The process has one thread, or its child does only what a signal handler may. (The child has only
-/// the thread that called Fork. Another could hold a lock, which nobody would release in the child.)
+/// The process has one thread. (The child has only the thread that called Fork. Another could hold a
+/// lock, of malloc for instance, which nobody would release in the child.)
 ///
 /// # Errors
 /// `fork error: …`: too many processes (`EAGAIN`), no memory (`ENOMEM`).

@@ -30,12 +30,12 @@ fn tcpcli(args: &Args) -> Result<()> {
     if args.batch {
         str_cli_batch(stdin(), &sockfd, stdout())?; // added: sends without waiting for each echo
     } else {
-        str_cli(stdin(), &sockfd, stdout())?; // do it all (of stdin and stdout it uses only the descriptors)
+        str_cli(stdin(), &sockfd, stdout())?; // do it all (it takes only the descriptors of stdin and stdout)
     }
 
-    // str_cli has flushed stdout. Now the kernel closes all open descriptors: the close of sockfd sends
-    // the FIN, if str_cli has not sent it (half-close).
-    exit(0);
+    // str_cli has flushed stdout. Now the kernel closes sockfd: this sends the FIN, unless str_cli has
+    // half-closed already.
+    exit(0); // never returns, so no Ok(())
 }
 
 // Added, too: the options.

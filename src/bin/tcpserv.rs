@@ -17,7 +17,7 @@ fn main() {
 
 /// The listing's main. Each step that the listing does not have is marked `added`.
 fn tcpserv(args: &Args) -> Result<()> {
-    let mut servaddr = args.address; // sin_family, sin_addr; the default is INADDR_ANY
+    let mut servaddr = args.address; // sin_family, sin_addr: INADDR_ANY, if there is no --bind
     servaddr.set_port(args.port); // sin_port; set_port does the htons
 
     let listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
@@ -29,25 +29,27 @@ fn tcpserv(args: &Args) -> Result<()> {
     Listen(&listenfd, args.backlog)?; // LISTENQ, if no --backlog or $LISTENQ is given
 
     Signal(SIGCHLD, sig_chld)?; // added: no zombies (the book adds it later in its chapter)
-    err_msg(format_args!("listening on {}", Getsockname(&listenfd)?)); // added: to standard error
+    let myaddr = Getsockname(&listenfd)?; // added: with --port 0 the kernel has chosen the port
+    err_msg(format_args!("listening on {myaddr}")); // added: prints it on standard error
 
     loop {
         wait_for_room(args.max_clients); // added: at this limit it sleeps until a child ends
 
-        // clilen: the type of cliaddr knows the length. `?`: it ends the server only if listenfd does not listen.
+        // No clilen: a SocketAddr knows its length. After an error Accept itself calls accept again; it returns
+        // an error, and the server ends, only if listenfd does not listen.
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
-        // SAFETY: this process has one thread. (Another could hold a lock, which nobody would release in the child.)
+        // SAFETY: this process has one thread. (Another could hold a lock, which the child could never get.)
         let childpid = unsafe { Fork() }; // Ok(Child) for C's 0, Ok(Parent { child }) for a pid, Err for -1
         if let Ok(ForkResult::Child) = childpid {
-            Close(listenfd); // close listening socket (a move in a loop: allowed, for _exit never returns)
+            Close(listenfd); // close listening socket (Rust allows it in a loop because _exit never returns)
             set_timeout(&connfd, args); // added: --idle-timeout
             // process the request
             if let Err(error) = str_echo(&connfd) {
-                err_ret(&error.context(cliaddr));
-                _exit(1);
+                err_ret(&error.context(cliaddr)); // the client's address, then the error
+                _exit(1); // as C's err_sys in str_echo
             }
-            _exit(0); // the kernel closes connfd: the FIN (C's exit would also write the parent's buffers out)
+            _exit(0); // the kernel closes connfd: the FIN. (C's exit also flushes copies of the parent's buffers)
         }
         if let Err(error) = childpid {
             err_ret(&error.context(cliaddr)); // added: the server goes on
@@ -57,6 +59,8 @@ fn tcpserv(args: &Args) -> Result<()> {
 }
 
 // Added, too: the options, and two functions of the added steps.
+
+// From this struct clap makes the option parser and --help: each `///` is a help text.
 
 /// Echo server of UNIX Network Programming, chapter 5: for each client it forks a child, and
 /// the child sends back all that the client sends.
@@ -82,6 +86,7 @@ struct Args {
 
     /// Disconnect a client that sends nothing, or takes nothing of its echo, for about this long
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=2_147_483))]
+    // in ms a C int
     idle_timeout: Option<u32>,
 
     /// Print each call of the listings, and the TCP state of its socket, on standard error
@@ -102,6 +107,8 @@ fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
 /// --idle-timeout, for the child's client.
 fn set_timeout(connfd: &Sockfd, args: &Args) {
     if let Some(seconds) = args.idle_timeout {
-        let _ = set_idle_timeout(connfd, seconds).inspect_err(err_ret);
+        if let Err(error) = set_idle_timeout(connfd, seconds) {
+            err_ret(&error);
+        }
     }
 }

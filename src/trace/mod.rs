@@ -8,7 +8,7 @@ mod tcp_state;
 use crate::retry::{Blocking, wait};
 use crate::sockfd::Sockfd;
 use crate::stderr::{program, write_line};
-use nix::poll::PollFlags;
+use nix::poll::{PollFlags, PollTimeout};
 use nix::unistd::{ForkResult, close};
 use sock_diag::find;
 use std::borrow::Borrow;
@@ -17,11 +17,10 @@ use std::fmt::{Arguments, Debug, Display};
 use std::io::{self, Error, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
+use std::{fs, mem, process, thread};
 use tcp_state::{TcpState, tcp_info};
 
 static ON: AtomicBool = AtomicBool::new(false);
@@ -29,12 +28,9 @@ static ON: AtomicBool = AtomicBool::new(false);
 /// The addresses of both ends of a connection: its own, and the peer's.
 type Ends = (SocketAddr, SocketAddr);
 
-/// Sockets by their descriptors. Each with the ends of its connection, because in TIME_WAIT or after a reset
-/// it does not know its peer; and with the one thread that has used it, or `None`.
-type Sockets = BTreeMap<RawFd, (Option<Ends>, Option<ThreadId>)>;
-
-/// The open ones, under a trace.
-static OPEN: Mutex<Sockets> = Mutex::new(BTreeMap::new());
+/// Under a trace, the open sockets by their descriptors, each with the ends of its connection: in TIME_WAIT or
+/// after a reset a socket does not know its peer.
+static OPEN: Mutex<BTreeMap<RawFd, Option<Ends>>> = Mutex::new(BTreeMap::new());
 
 /// Starts the trace, in this process and in the children that it will fork: each call of the
 /// listings, who sleeps in which call, and the TCP states (TCP状态转换图).
@@ -46,12 +42,12 @@ static OPEN: Mutex<Sockets> = Mutex::new(BTreeMap::new());
 ///
 /// A call that sends a segment (connect, Writen, shutdown, close, the exits) is printed when it begins;
 /// then its error, or the state that it led to. Any other is printed when it returns, and before that with
-/// `sleeps` if it has to wait. So the last line of each process tells where it is now.
+/// `sleeps` if it has to wait. So the last line of a process (with `--batch`, of a thread) tells where it is.
 ///
 /// A process cannot print what its own exit does. So under a trace [`exit`](crate::exit) and
-/// [`_exit`](crate::_exit) close the process's sockets themselves, and print the states that follow, for
-/// one second at most. (They leave out a socket that another thread has used, too, and all states where the
-/// kernel has no sock_diag.)
+/// [`_exit`](crate::_exit) close the process's sockets themselves, and print the states that follow each
+/// close, for one second at most. (Not if the process has another thread, which may use them; and no states
+/// where the kernel has no sock_diag.)
 pub fn trace_start() {
     ON.store(true, Ordering::Relaxed);
 }
@@ -61,13 +57,13 @@ fn on() -> bool {
 }
 
 /// Prints that a call sleeps, if it will: if nothing can be read from its descriptor.
-pub(crate) fn sleeps(fd: impl AsFd, call: impl Display) {
+pub(crate) fn trace_sleep(fd: impl AsFd, call: impl Display) {
     if on() {
         let number = fd.as_fd().as_raw_fd();
-        let ends = open().get(&number).and_then(|(ends, _)| *ends);
-        // Both from before the look: else a FIN that comes in between makes `CLOSE_WAIT read(4) sleeps`.
+        let ends = open().get(&number).copied().flatten();
+        // Both from before the poll: else a FIN that comes in between makes `CLOSE_WAIT read(4) sleeps`.
         let (when, state) = (SystemTime::now(), sock_diag::state(number, ends));
-        if wait(fd, PollFlags::POLLIN, Some(Duration::ZERO)).is_ok_and(|ready| !ready) {
+        if wait(fd, PollFlags::POLLIN, PollTimeout::ZERO).is_ok_and(|ready| !ready) {
             event(when, state, format_args!("{call} sleeps"));
         }
     }
@@ -158,31 +154,28 @@ pub(crate) fn print_state(sockfd: &Sockfd) {
 
 /// The state of a socket, and the ends of its connection. Notes it as open.
 fn look(sockfd: &Sockfd) -> (TcpState, Option<Ends>) {
-    let (number, this) = (sockfd.0.as_raw_fd(), Some(thread::current().id()));
+    let number = sockfd.0.as_raw_fd();
     let ends = || Some((sockfd.0.local_addr().ok()?, sockfd.0.peer_addr().ok()?));
     let ends = ends().and_then(|(local, peer)| Some((local.as_socket()?, peer.as_socket()?)));
-    let mut table = open();
-    let (known, user) = table.entry(number).or_insert((ends, this));
+    let mut open = open();
+    let known = open.entry(number).or_insert(ends);
     *known = ends.or(*known);
-    *user = user.filter(|_| *user == this);
     (sock_diag::state(number, *known), *known)
 }
 
-fn open() -> MutexGuard<'static, Sockets> {
+fn open() -> MutexGuard<'static, BTreeMap<RawFd, Option<Ends>>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What this process holds: `holds fd 3 LISTEN, fd 4 ESTABLISHED`.
 fn holds() -> String {
-    let open = open();
-    let state = |(fd, (ends, _)): (&RawFd, &_)| {
-        let state = sock_diag::state(*fd, *ends);
-        format!("fd {fd} {}", state.name())
-    };
-    let sockets: Vec<_> = open.iter().map(state).collect();
-    match sockets.len() {
-        0 => "holds no socket".to_owned(),
-        _ => format!("holds {}", sockets.join(", ")),
+    let mut sockets = Vec::new();
+    for (fd, ends) in open().iter() {
+        sockets.push(format!("fd {fd} {}", sock_diag::state(*fd, *ends).name()));
+    }
+    match sockets.is_empty() {
+        true => "holds no socket".to_owned(),
+        false => format!("holds {}", sockets.join(", ")),
     }
 }
 
@@ -205,23 +198,25 @@ pub(crate) fn forked(begin: Option<SystemTime>, forked: &io::Result<ForkResult>)
     }
 }
 
-/// For `exit` and `_exit`, under a trace: closes the sockets that only this thread has used, as the
-/// process's exit would, and prints that, and each state that follows.
+/// For `exit` and `_exit`, under a trace: closes the open sockets, as the process's exit would, and prints
+/// that, and each state that follows.
 pub(crate) fn exits(call: Arguments) {
-    if on() {
-        print(format_args!("{call}, {}", holds()));
-        let this = Some(thread::current().id());
-        let open = std::mem::take(&mut *open());
-        let own = open.into_iter().filter(|(_, (_, user))| *user == this);
-        for (number, (ends, _)) in own {
-            let state = sock_diag::state(number, ends);
-            // Where the kernel's table does not know it now, it does not tell what follows, either.
-            let watched = ends.filter(|ends| !is_last(state) && !is_last(find(*ends)));
-            event(SystemTime::now(), state, format_args!("close({number})"));
-            let _ = close(number);
-            if let Some(ends) = watched {
-                watch(number, ends);
-            }
+    if !on() {
+        return;
+    }
+    print(format_args!("{call}, {}", holds()));
+    let threads = fs::read_dir("/proc/self/task").map(|threads| threads.count());
+    if !matches!(threads, Ok(1)) {
+        return; // another thread may use them: the exit itself will close them
+    }
+    for (number, ends) in mem::take(&mut *open()) {
+        let state = sock_diag::state(number, ends);
+        // Where the kernel's table does not know it now, it does not tell what follows, either.
+        let watched = ends.filter(|ends| !is_last(state) && !is_last(find(*ends)));
+        event(SystemTime::now(), state, format_args!("close({number})"));
+        let _ = close(number);
+        if let Some(ends) = watched {
+            watch(number, ends);
         }
     }
 }
