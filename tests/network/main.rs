@@ -72,6 +72,8 @@ fn main() -> ExitCode {
         w12_the_kernel_chooses_the_source_address_by_route,
         w13_the_session_of_one_line_is_the_drawing_in_the_laboratory,
         f2_f7_f8_f10_the_pictures_show_the_session_with_a_stopped_child,
+        f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog_and_one,
+        f11_one_port_has_three_sockets,
         lines_typed_during_a_cut_of_a_second_arrive_after_it,
         a_link_cut_for_ever_ends_the_client,
         a_host_that_vanishes_from_the_same_link_has_no_route,

@@ -1,9 +1,11 @@
-//! The pictures of the whole session, in README.md and README.zh-CN.md: a session whose child is stopped
-//! for a moment has the same segments, states and calls.
+//! The pictures of the whole session (README.md, README.zh-CN.md), and those of src/doc/pictures.md that
+//! say something of states or segments: the kernel says the same.
 
-use crate::common::STATES;
 use crate::common::trace::of;
+use crate::common::*;
 use crate::figure::{Session, session};
+use crate::handshake::server;
+use crate::peer::Peer;
 use std::fs;
 
 pub fn f2_f7_f8_f10_the_pictures_show_the_session_with_a_stopped_child() {
@@ -101,4 +103,54 @@ fn call(words: &str, sleeps: &str) -> Option<String> {
         ""
     };
     Some(format!("{name}{sleeps}"))
+}
+
+/// The lines of a picture in src/doc/pictures.md, by its heading, with single blanks.
+fn picture(heading: &str) -> Vec<String> {
+    let text = fs::read_to_string("src/doc/pictures.md").unwrap();
+    let (_, section) = text.split_once(&format!("## {heading}: ")).unwrap();
+    let (_, picture) = section.split_once("```text\n").unwrap();
+    let (picture, _) = picture.split_once("```").unwrap();
+    let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    picture.lines().map(fold).collect()
+}
+
+pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog_and_one() {
+    let server = server(9877, &["--backlog", "1"]);
+    wait_accepting(server.pid());
+    let stopped = stop(server.pid());
+    let mut clients = [1500, 1501].map(|port| Peer::client(port, server.addr));
+    let mut states = Vec::new();
+    for client in &mut clients {
+        client.send("SYN", 0, 0, b"");
+        client.expect("SYN ACK", 0, 1, b"");
+        states.push(client.kernel_state().unwrap());
+        client.send("ACK", 1, 1, b"");
+        wait_state(server.addr, client.addr, "ESTABLISHED");
+        states.push("ESTABLISHED");
+    }
+    wait_until("a full queue", || queued(9877) == 2); // backlog + 1
+    let picture = picture("F6");
+    assert!(picture[0].ends_with("complete, backlog + 1 at the most"));
+    let drawn = picture[1].split(' ').filter(|word| STATES.contains(word));
+    assert_eq!(drawn.collect::<Vec<_>>().repeat(2), states);
+    stopped.go_on();
+    wait_until("accept to take both", || queued(9877) == 0);
+}
+
+pub fn f11_one_port_has_three_sockets() {
+    let server = server(21, &[]);
+    let _clients = [1500, 1501].map(|port| Peer::connected(port, server.addr));
+    server.wait_children(2);
+    let rows = connections(21).into_iter();
+    let mut sockets: Vec<_> = rows
+        .map(|row| format!("{} {} {}", row.local, row.state, row.remote))
+        .collect();
+    sockets.sort();
+    let picture = picture("F11");
+    let drawn = picture[1..].iter().map(|line| {
+        let (_, socket) = line.split_once("> ").unwrap();
+        socket.split(' ').take(3).collect::<Vec<_>>().join(" ")
+    });
+    assert_eq!(drawn.collect::<Vec<_>>(), sockets);
 }
