@@ -1,128 +1,102 @@
-//! The experiments of src/doc/laboratory.md, typed in terminals as the file's first section says.
+//! The experiments of src/doc/laboratory.md and the sessions of README, typed in terminals as
+//! the laboratory's first section says.
 
 use crate::common::terminal::Terminal;
 use crate::common::*;
+use crate::texts::{TEXTS, blocks};
 use crate::transcript::{Numbers, Step, Typed, steps, with_numbers};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, fs, thread};
 
-const FILE: &str = "src/doc/laboratory.md";
-const LABORATORY: &str = include_str!("../../src/doc/laboratory.md");
-const README: &str = include_str!("../../README.md");
+/// What the section with this heading types is typed before each experiment.
+const ONCE: &str = "How to read an experiment";
 
-/// The number of each experiment, and the name of its test.
-pub fn experiments() -> Vec<(usize, String)> {
-    let headings = LABORATORY.lines().filter_map(experiment);
-    let name = |(number, title): (usize, &str)| {
-        let title = title.to_lowercase();
-        let words = title.split(|c: char| !c.is_alphanumeric() && c != '_');
-        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-        (number, format!("experiment_{number}_{}", words.join("_")))
-    };
-    headings.map(name).collect()
+/// What is typed in a section of a text.
+pub struct Experiment {
+    /// `experiment_1_one_session_on_one_time_line`
+    pub name: String,
+    text: &'static str,
+    steps: Vec<Step>,
 }
 
-/// `## 1. One session on one time line`: the number and the title.
-fn experiment(heading: &str) -> Option<(usize, &str)> {
-    let (number, title) = heading.strip_prefix("## ")?.split_once(". ")?;
-    Some((number.parse().ok()?, title))
-}
-
-/// What is typed in an experiment: what stands before the first one is typed before each.
-fn steps_of(number: usize) -> Vec<Step> {
-    let lines: Vec<_> = (1..).zip(LABORATORY.lines()).collect();
-    let sections = lines.chunk_by(|_, (_, next)| !next.starts_with("## "));
-    let sections: Vec<_> = sections.collect();
-    let is_it = |section: &&[(usize, &str)]| {
-        experiment(section[0].1).is_some_and(|(this, _)| this == number)
-    };
-    let before = sections
-        .iter()
-        .take_while(|section| experiment(section[0].1).is_none());
-    let own = steps(sections.iter().copied().find(is_it).unwrap());
-    assert!(!own.is_empty(), "it has no console block");
-    before
-        .flat_map(|section| steps(section))
-        .chain(own)
-        .collect()
-}
-
-/// Types an experiment.
-pub fn type_experiment(number: usize) {
-    let mut laboratory = Laboratory::open(number);
-    if let Err(why) = laboratory.run(&steps_of(number)) {
-        panic!("{FILE}: {why}\n{}", laboratory.screens());
-    }
-}
-
-/// Types the sessions of README, one section after the other.
-pub fn type_readme() {
-    let lines: Vec<_> = (1..).zip(README.lines()).collect();
-    let sections = lines.chunk_by(|_, (_, next)| !next.starts_with("## "));
-    let sessions = sections.map(steps).filter(|steps| !steps.is_empty());
-    let mut typed = 0;
-    for steps in sessions {
-        typed += 1;
-        let mut laboratory = Laboratory::open(100 + typed);
-        if let Err(why) = laboratory.run(&steps) {
-            panic!("README.md: {why}\n{}", laboratory.screens());
+pub fn experiments() -> Vec<Experiment> {
+    let mut experiments: Vec<Experiment> = Vec::new();
+    for text in TEXTS {
+        let mut blocks = blocks(text);
+        blocks.retain(|block| block.kind == "console");
+        let (once, blocks): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|block| block.section == ONCE);
+        for blocks in blocks.chunk_by(|one, next| one.section == next.section) {
+            let section = &blocks[0].section;
+            let name = if section.starts_with(|c: char| c.is_ascii_digit()) {
+                format!("experiment {section}")
+            } else {
+                format!("{text} {section}")
+            };
+            let name = name.to_lowercase();
+            let words = name.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+            experiments.push(Experiment {
+                name: words.join("_"),
+                text,
+                steps: [steps(&once), steps(blocks)]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            });
         }
     }
-    assert_eq!(typed, 2);
+    experiments
 }
 
-/// Tries the tools of an experiment.
-///
-/// # Errors
-/// Which of them is missing, or is forbidden.
-pub fn try_tools(number: usize) -> Result<(), String> {
-    let tools: [(&str, &[&str]); 6] = [
-        ("bash", &["--version"]),
-        ("ss", &["--version"]),
-        ("ps", &["--version"]),
-        ("python3", &["--version"]),
-        ("strace", &["-o", "/dev/null", "true"]),
-        ("tcpdump", &["-r", "-"]), // gives its privileges up also to read a file
-    ];
-    let steps = steps_of(number);
-    let is_typed = |tool: &str| {
-        steps.iter().any(|step| match &step.typed {
-            Typed::Command(command) => command.split(' ').any(|word| word == tool),
-            _ => false,
-        })
-    };
-    for (tool, arguments) in tools {
-        if tool != "bash" && !is_typed(tool) {
-            continue;
+impl Experiment {
+    /// Tries the tools that it types.
+    ///
+    /// # Errors
+    /// Which of them is missing, or is forbidden.
+    pub fn try_tools(&self) -> Result<(), String> {
+        // A file without packets: tcpdump gives its privileges up also to read a file.
+        let tcpdump =
+            r"printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0\0' | tcpdump -r -";
+        for (tool, command) in [
+            ("ss", "ss --version"),
+            ("ps", "ps --version"),
+            ("python3", "python3 --version"),
+            ("strace", "strace -o /dev/null true"),
+            ("tcpdump", tcpdump),
+        ] {
+            let is_typed = self.steps.iter().any(|step| match &step.typed {
+                Typed::Command(command) => command.split(' ').any(|word| word == tool),
+                _ => false,
+            });
+            if is_typed && tool == "strace" && cfg!(not(target_env = "gnu")) {
+                return Err("the C library is not glibc: it makes other system calls".to_owned());
+            }
+            let mut bash = Command::new("bash");
+            let tried = bash
+                .args(["-c", if is_typed { command } else { "true" }])
+                .output();
+            let tried = tried.map_err(|why| format!("bash: {why}"))?;
+            if !tried.status.success() {
+                let said = String::from_utf8_lossy(&tried.stderr);
+                return Err(said.lines().last().unwrap_or(tool).to_owned());
+            }
         }
-        if tool == "strace" && cfg!(not(target_env = "gnu")) {
-            return Err("the C library is not glibc: it makes other system calls".to_owned());
-        }
-        let mut command = Command::new(tool);
-        command.args(arguments).stdin(file_without_packets());
-        let tried = command.output().map_err(|why| format!("{tool}: {why}"))?;
-        if !tried.status.success() {
-            let said = String::from_utf8_lossy(&tried.stderr);
-            return Err(said.lines().last().unwrap_or(tool).to_owned());
+        Ok(())
+    }
+
+    /// Types it, and sees that nothing is left.
+    pub fn run(&self) {
+        let mut laboratory = Laboratory::open(&self.name);
+        if let Err(why) = laboratory.run(&self.steps) {
+            panic!("{}: {why}\n{}", self.text, laboratory.screens());
         }
     }
-    Ok(())
-}
-
-/// A file of tcpdump.
-fn file_without_packets() -> File {
-    let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_536, 1_u32].map(u32::to_ne_bytes);
-    let mut file = memory_file();
-    file.write_all(header.as_flattened()).unwrap();
-    file.rewind().unwrap();
-    file
 }
 
 /// The terminals of an experiment, in a directory of their own. Dropped, nothing is left.
@@ -133,9 +107,8 @@ struct Laboratory {
 }
 
 impl Laboratory {
-    fn open(number: usize) -> Laboratory {
-        let name = format!("experiment_{number}_{}", Pid::this());
-        let directory = env::temp_dir().join(name);
+    fn open(name: &str) -> Laboratory {
+        let directory = env::temp_dir().join(format!("{name}_{}", Pid::this()));
         fs::create_dir(&directory).unwrap();
         Laboratory {
             directory,
@@ -144,7 +117,6 @@ impl Laboratory {
         }
     }
 
-    /// Types all of it, and sees that nothing is left.
     fn run(&mut self, steps: &[Step]) -> Result<(), String> {
         let mut later = steps;
         for steps in steps.chunk_by(|one, next| one.only_looks() && next.only_looks()) {
@@ -300,8 +272,14 @@ impl Shell {
         self.shows_nothing_else()?;
         self.at_prompt = false;
         self.terminal.keys(keys.as_bytes());
-        self.wait("what is typed", |shell| shell.new.starts_with(&echo))?;
-        self.new.drain(..echo.len());
+        // Where any lines may come, they may come now.
+        let place = |shell: &Shell| match shell.any_more {
+            true => shell.new.find(&echo),
+            false => shell.new.starts_with(&echo).then_some(0),
+        };
+        self.wait("what is typed", |shell| place(shell).is_some())?;
+        let end = place(self).unwrap() + echo.len();
+        self.new.drain(..end);
         Ok(())
     }
 

@@ -1,60 +1,70 @@
-//! What the texts name exists.
+//! What the texts name exists: links, headings, files, tests, ids.
 
-use std::fs;
+use crate::claims::{Test, claimed, files, ids, is_id, tests};
+use crate::texts::{TEXTS, blocks, prose, read};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const TEXTS: [&str; 4] = [
-    "README.md",
-    "tests/README.md",
-    "src/doc/laboratory.md",
-    "src/doc/own_server.md",
-];
-
-#[test]
-fn the_links_headings_files_tests_and_ids_in_the_texts_exist() {
-    let sources = [files("src"), files("tests")].concat();
-    let code: String = sources.iter().map(read).collect();
-    let claims = prose("tests/README.md");
+pub fn what_the_texts_name_exists() {
+    let tests = tests();
+    let claimed = claimed();
+    let files = ["src", "tests", "benches"].map(files).concat();
+    let code: String = files.iter().map(read).collect();
     let mut missing = Vec::new();
     for text in TEXTS {
-        let prose = prose(text);
+        let code = blocks(text)
+            .iter()
+            .fold(code.clone(), |code, block| code + &block.text());
+        let names: HashSet<_> = code.split(|c| !is_in_name(c)).collect();
         let mut named = Vec::new();
-        for line in prose.lines() {
+        for line in prose(text).lines() {
             let links = line.split("](").skip(1);
-            let links = links.filter_map(|part| Some(part.split_once(')')?.0));
-            named.extend(links.map(|link| (link, leads_somewhere(text, link))));
-            let code_words = line.split('`').skip(1).step_by(2);
-            named.extend(code_words.map(|word| (word, is_in(word, &sources, &code))));
+            let links = links.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
+            named.extend(links.map(|link| (leads_somewhere(text, &link), link)));
+            let parts: Vec<_> = line.split('`').collect();
+            for n in (1..parts.len()).step_by(2) {
+                let word = parts[n];
+                let exists = if word.ends_with(".rs") {
+                    files.iter().any(|file| file.ends_with(word))
+                } else if is_test_name(word) {
+                    let file = parts.get(n + 1).filter(|part| **part == " in ");
+                    let file = file.map_or("", |_| parts[n + 2]);
+                    tests.iter().any(|test| is_named(test, word, file))
+                } else {
+                    !word.contains('_') || !word.chars().all(is_in_name) || names.contains(word)
+                };
+                named.push((exists, word.to_owned()));
+            }
             let words = line.split(|c: char| !c.is_alphanumeric());
             let ids = words.filter(|word| is_id(word));
-            named.extend(ids.map(|id| (id, claims.contains(&format!("\n| {id} |")))));
+            named.extend(ids.map(|id| (claimed.contains(id), id.to_owned())));
         }
-        let gone = named.into_iter().filter(|(_, exists)| !exists);
-        missing.extend(gone.map(|(name, _)| format!("{text}: {name}")));
+        named.retain(|(exists, _)| !exists);
+        missing.extend(named.into_iter().map(|(_, name)| format!("{text}: {name}")));
     }
     assert!(missing.is_empty(), "these do not exist: {missing:#?}");
 }
 
-fn read(file: impl AsRef<Path>) -> String {
-    let file = file.as_ref();
-    fs::read_to_string(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
+fn is_in_name(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
 }
 
-/// All Rust files below a directory.
-fn files(directory: impl AsRef<Path>) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap();
-    let below = entries.flat_map(|entry| match entry.unwrap().path() {
-        path if path.is_dir() => files(path),
-        path => vec![path],
-    });
-    below
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        .collect()
+/// `w3_`, `a_reset_inside_…`, `each_claim_has_a_test`: no other names begin with an id, or
+/// are so long.
+fn is_test_name(word: &str) -> bool {
+    let start = word.strip_suffix('…').unwrap_or(word);
+    let is_long = start.len() < word.len() || start.matches('_').count() > 3;
+    start.chars().all(is_in_name) && (is_long || !ids(start).is_empty())
 }
 
-/// A text without its blocks of code.
-fn prose(text: impl AsRef<Path>) -> String {
-    read(text).split("\n```").step_by(2).collect()
+/// Whether a text means this test, if it says that it is in a file or in a directory.
+fn is_named(test: &Test, word: &str, file: &str) -> bool {
+    let is_it = match word.strip_suffix('…') {
+        Some(start) => test.name.starts_with(start),
+        None if word.ends_with('_') => test.name.starts_with(word),
+        None => test.name == word,
+    };
+    is_it && (file.is_empty() || test.file.starts_with(Path::new("tests").join(file)))
 }
 
 /// Whether a link leads to a file, and to a heading in it.
@@ -80,27 +90,4 @@ fn anchor(line: &str) -> Option<String> {
     let title = line.strip_prefix('#')?.trim_start_matches('#').trim();
     let title = title.replace(|c: char| !c.is_alphanumeric() && !"-_ ".contains(c), "");
     Some(title.to_lowercase().replace(' ', "-"))
-}
-
-/// Whether a file or a test with this name exists; true if it is no such name.
-fn is_in(name: &str, sources: &[PathBuf], code: &str) -> bool {
-    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if name.ends_with(".rs") {
-        sources.iter().any(|file| file.ends_with(name))
-    } else if let Some(start) = name
-        .strip_suffix('…')
-        .filter(|start| start.chars().all(is_name))
-    {
-        code.contains(&format!("fn {start}"))
-    } else if name.chars().all(is_name) && name.matches('_').count() > 3 {
-        code.contains(&format!("fn {name}("))
-    } else {
-        true
-    }
-}
-
-/// `N1`, `W13`: a claim.
-fn is_id(word: &str) -> bool {
-    let (letter, number) = word.split_at_checked(1).unwrap_or_default();
-    letter.chars().all(|c| c.is_ascii_uppercase()) && number.parse().is_ok_and(|n: u8| n < 100)
 }

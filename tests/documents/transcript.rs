@@ -1,5 +1,7 @@
-//! The form of the console blocks in src/doc/laboratory.md, and whether a terminal shows them.
+//! The form of the console blocks, and whether a terminal shows them: see "How to read an
+//! experiment" in src/doc/laboratory.md.
 
+use crate::texts::Block;
 use std::collections::{BTreeSet, HashMap};
 
 /// What the numbers of an experiment stand for.
@@ -24,23 +26,18 @@ pub enum Typed {
     Nothing,
 }
 
-/// The steps in the console blocks of these lines, which have their numbers.
-pub fn steps(lines: &[(usize, &str)]) -> Vec<Step> {
+/// The steps in these blocks.
+pub fn steps(blocks: &[Block]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut in_block = false;
-    for &(number, line) in lines {
-        if line.starts_with("```") {
-            in_block = line == "```console";
-        } else if in_block {
-            match typed(line) {
-                Some((terminal, typed)) => steps.push(Step {
-                    line: number,
-                    terminal,
-                    typed,
-                    shown: Vec::new(),
-                }),
-                None => steps.last_mut().unwrap().shown.push(line.to_owned()),
-            }
+    for (number, line) in blocks.iter().flat_map(|block| &block.lines) {
+        match typed(line) {
+            Some((terminal, typed)) => steps.push(Step {
+                line: *number,
+                terminal,
+                typed,
+                shown: Vec::new(),
+            }),
+            None => steps.last_mut().unwrap().shown.push(line.clone()),
         }
     }
     steps
@@ -215,81 +212,70 @@ fn stands_for(word: &str, shown: &str, numbers: &mut Numbers) -> bool {
     }
 }
 
-/// Whether a terminal that shows `shown` after `block`'s only command is right.
-fn is_right(block: &str, shown: &str) -> bool {
-    let block = format!("```console\n{block}\n```");
-    let lines: Vec<_> = (1..).zip(block.lines()).collect();
-    steps(&lines)[0].is_shown(shown, &mut Numbers::new())
-}
-
-pub fn a_number_of_up_to_three_digits_is_itself_and_so_is_9877() {
-    let look = "3$ look
-CLOSE-WAIT 1      0          127.0.0.1:9877     127.0.0.1:52534 users:((\"tcpserv\",pid=6231,fd=4))";
-    let shown = |recv_q: u32, port: u32, fd: u32| {
-        format!(
-            "CLOSE-WAIT {recv_q} 0 127.0.0.1:{port} 127.0.0.1:40000 users:((\"tcpserv\",pid=77,fd={fd}))\n"
-        )
-    };
-    assert!(is_right(look, &shown(1, 9877, 4)));
-    assert!(!is_right(look, &shown(7, 9877, 4)));
-    assert!(!is_right(look, &shown(11, 9877, 4)));
-    assert!(!is_right(look, &shown(1, 9878, 4)));
-    assert!(!is_right(look, &shown(1, 9877, 3)));
-    assert!(!is_right(
-        look,
-        &shown(1, 9877, 4).replace("77,", "77,ino=1,")
-    ));
-}
-
-pub fn a_longer_number_is_any_number_but_always_the_same_one() {
-    let block = "1$ date\n6231 in 6230\n6231 in 6232";
-    assert!(is_right(block, "5 in 4\n5 in 12345678\n"));
-    assert!(!is_right(block, "5 in 4\n6 in 12345678\n"));
-    let two = "1$ look\npid=6231,fd=3\npid=6232,fd=4";
-    assert!(is_right(two, "pid=77,fd=3\npid=78,fd=4\n"));
-    assert!(!is_right(two, "pid=77,fd=3\npid=77,fd=4\n"));
-    assert!(!is_right(block, "5 in 4\n5 in x\n"));
-    let time = "1$ date\n1764044103.743382 6231";
-    assert!(is_right(time, "1764044104.000000 1\n"));
-    assert!(!is_right(time, "17640441 1\n"));
-}
-
-pub fn lines_come_in_their_order_but_for_those_of_ss_and_of_several_programs() {
-    let in_order = "one\ntwo\n";
-    assert!(is_right("1$ date\none\ntwo", in_order));
-    assert!(!is_right("1$ date\ntwo\none", in_order));
-    assert!(is_right("1$ look\ntwo\none", in_order));
-    assert!(is_right("1>\ntwo\none", in_order));
-    assert!(!is_right("1$ look\none\none", in_order));
-    let [a, b, c] = [
-        "1764044103.743382 tcpserv[6231] a",
-        "1764044103.743383 tcpserv[6231] b",
-        "1764044103.743384 tcpserv[6230] c",
-    ];
-    let sort = format!("1$ sort log\n{a}\n{b}\n{c}");
-    assert!(is_right(&sort, &format!("{a}\n{c}\n{b}\n")));
-    assert!(!is_right(&sort, &format!("{b}\n{a}\n{c}\n")));
-    assert!(!is_right(&sort, &format!("{a}\n{c}\n")));
-    assert!(is_right(
-        &format!("1>\n{a}\n{b}\n{c}"),
-        &format!("{a}\n{c}\n{b}\n")
-    ));
-    assert!(!is_right(
-        &format!("1>\n{a}\n{b}\n{c}"),
-        &format!("{b}\n{a}\n{c}\n")
-    ));
-}
-
-pub fn only_what_an_ellipsis_or_brackets_allow_may_differ() {
-    assert!(is_right("1$ date\na…z", "a to z\n"));
-    assert!(!is_right("1$ date\na…z", "a to y\n"));
-    assert!(is_right("1$ date\na\n…\nz", "a\nb\nc\nz\n"));
-    assert!(is_right("1$ date\na\n…\nz", "a\nz\n"));
-    assert!(!is_right("1$ date\na\n…\nz", "a\nb\n"));
-    assert!(is_right("1$ date\na\n(b)\nc", "a\nb\nc\n"));
-    assert!(is_right("1$ date\na\n(b)\nc", "a\nc\n"));
-    assert!(!is_right("1$ date\na\n(b)\nc", "a\nd\nc\n"));
-    assert!(!is_right("1$ date\na", "a\nb\n"));
-    assert!(!is_right("1$ date\na\nb", "a\n"));
-    assert!(!is_right("1$ date", "a\n"));
+pub fn a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ() {
+    let date = |shown: &str| format!("1$ date\n{shown}");
+    let look = |shown: &str| format!("1$ look\n{shown}");
+    let nothing = |shown: &str| format!("1>\n{shown}");
+    let two_programs = "1764044103.743382 tcpserv[6231] a\n1764044103.743383 tcpserv[6231] b
+1764044103.743384 tcpserv[6230] c";
+    for (block, right, wrong) in [
+        // Short numbers and 9877 are themselves.
+        (
+            date("CLOSE-WAIT 1 :9877"),
+            "CLOSE-WAIT  1  :9877",
+            "CLOSE-WAIT 7 :9877",
+        ),
+        (
+            date("CLOSE-WAIT 1 :9877"),
+            "CLOSE-WAIT 1 :9877",
+            "CLOSE-WAIT 1 :9878",
+        ),
+        (date("fd=4"), "fd=4", "fd=41"),
+        // A longer one is any number, but always the same one. Two processes are two.
+        (
+            date("6231 in 6230\n6231 in 6232"),
+            "5 in 4\n5 in 12345",
+            "5 in 4\n6 in 12345",
+        ),
+        (date("6231 in 6230"), "5 in 4", "5 in x"),
+        (
+            look("pid=6231\npid=6232"),
+            "pid=77\npid=78",
+            "pid=77\npid=77",
+        ),
+        (
+            date("1764044103.743382 a"),
+            "1764044104.000000 a",
+            "17640441 a",
+        ),
+        // Lines have their order, but for those of ss and of several programs.
+        (date("one\ntwo"), "one\ntwo", "two\none"),
+        (look("one\ntwo"), "two\none", "two\ntwo"),
+        (nothing("one\ntwo"), "two\none", "two"),
+        (
+            date(two_programs),
+            "1764044104.000000 tcpserv[1] a\n1764044104.000000 tcpserv[2] c
+1764044104.000000 tcpserv[1] b",
+            "1764044104.000000 tcpserv[1] b\n1764044104.000000 tcpserv[1] a
+1764044104.000000 tcpserv[2] c",
+        ),
+        // An ellipsis is any text or any lines; a line in brackets may be missing.
+        (date("a…z"), "a to z", "a to y"),
+        (date("a\n…\nz"), "a\nb\nc\nz", "a\nb"),
+        (date("a\n…\nz"), "a\nz", "z"),
+        (date("a\n(b)\nc"), "a\nb\nc", "a\nd\nc"),
+        (date("a\n(b)\nc"), "a\nc", "a\nc\nb"),
+        (date("a"), "a", "a\nb"),
+        ("1$ date".to_owned(), "", "a"),
+    ] {
+        let lines = (1..).zip(block.lines().map(str::to_owned)).collect();
+        let block = Block {
+            lines,
+            ..Block::default()
+        };
+        let step = steps(&[block]).remove(0);
+        let is_shown = |shown| step.is_shown(shown, &mut Numbers::new());
+        assert!(is_shown(right), "{:?}: {right}", step.shown);
+        assert!(!is_shown(wrong), "{:?}: {wrong}", step.shown);
+    }
 }

@@ -11,30 +11,26 @@ mod common;
 mod dead_links;
 mod figure;
 mod handshake;
-mod laboratory;
 mod namespace;
 mod output;
 mod peer;
 mod simultaneous;
 mod termination;
-mod transcript;
 mod wire;
 
 use addresses::*;
+use common::machine::trial;
 use dead_links::*;
 use figure::*;
 use handshake::*;
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use nix::libc;
-use nix::unistd::Pid;
+use libtest_mimic::Arguments;
 use output::*;
 use simultaneous::*;
 use std::process::ExitCode;
 use termination::*;
-use transcript::*;
 
 fn main() -> ExitCode {
-    close_inherited_descriptors_in_children();
+    namespace::close_inherited_descriptors_in_children();
     // It cannot be done beside a second thread.
     let allowed = namespace::allow();
     let tests = tests![
@@ -88,63 +84,19 @@ fn main() -> ExitCode {
     ];
     let ipv6_allowed = allowed.clone().and_then(|()| namespace::ipv6());
     let mut trials = Vec::new();
-    for (allowed, tests) in [(allowed.clone(), &tests[..]), (ipv6_allowed, &ipv6_tests)] {
+    for (allowed, tests) in [(allowed, &tests[..]), (ipv6_allowed, &ipv6_tests)] {
         for &(name, test) in tests {
             let allowed = allowed.clone();
-            trials.push(Trial::ignorable_test(name, move || run(allowed, test)));
+            let test = move || {
+                namespace::enter().unwrap();
+                test();
+            };
+            trials.push(trial(name, || allowed, test));
         }
-    }
-
-    for (number, name) in laboratory::experiments() {
-        let allowed = allowed.clone();
-        let experiment = move || {
-            let allowed = allowed.and_then(|()| laboratory::try_tools(number));
-            run(allowed, || laboratory::type_experiment(number))
-        };
-        trials.push(Trial::ignorable_test(name, experiment));
-    }
-    let readme_allowed = allowed.clone();
-    trials.push(Trial::ignorable_test("the_sessions_of_readme", move || {
-        run(readme_allowed, laboratory::type_readme)
-    }));
-    let tests = tests![
-        a_number_of_up_to_three_digits_is_itself_and_so_is_9877,
-        a_longer_number_is_any_number_but_always_the_same_one,
-        lines_come_in_their_order_but_for_those_of_ss_and_of_several_programs,
-        only_what_an_ellipsis_or_brackets_allow_may_differ,
-    ];
-    for (name, test) in tests {
-        // They need no network.
-        let trial = Trial::test(name, move || {
-            test();
-            Ok(())
-        });
-        trials.push(trial);
     }
 
     let mut arguments = Arguments::from_args();
     // They wait for the kernel's timers most of the time.
     arguments.test_threads = arguments.test_threads.or(Some(8));
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn run(allowed: Result<(), String>, test: impl FnOnce()) -> Result<Completion, Failed> {
-    if let Err(reason) = allowed {
-        return Ok(Completion::ignored_with(reason));
-    }
-    namespace::enter()?;
-    test();
-    Ok(Completion::Completed)
-}
-
-/// What make or an editor has left open is not for the programs: the drawing shows their
-/// descriptors by number.
-fn close_inherited_descriptors_in_children() {
-    for (number, _) in common::descriptors(Pid::this()) {
-        if number > 2 {
-            // SAFETY: it takes plain numbers. The descriptor that listed the others is closed
-            // already: that is an error, and no harm.
-            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-    }
 }
