@@ -1,7 +1,8 @@
 //! The segments that arrive at an interface, as the kernel shows them to a packet socket.
 
 use crate::common::DEADLINE;
-use etherparse::{NetSlice, SlicedPacket, TcpOptionElement, TransportSlice};
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use libtest_mimic::Arguments;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,6 +17,7 @@ use std::fmt;
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// A TCP segment. Sequence numbers are relative to the initial ones, as in `tcpdump`'s
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 pub struct Segment {
     /// When it arrived, since 1970.
     pub time: Duration,
+    /// `client` or `server`
+    pub side: &'static str,
     pub from: SocketAddr,
     pub to: SocketAddr,
     /// `SYN`, `SYN ACK`, `ACK`, `FIN ACK`, `RST` or `RST ACK`. PSH is left out.
@@ -31,8 +35,6 @@ pub struct Segment {
     pub seq: u32,
     /// 0 without the flag.
     pub ack: u32,
-    /// What a SYN says.
-    pub mss: Option<u16>,
     pub data: Vec<u8>,
     /// The whole Ethernet frame.
     pub frame: Vec<u8>,
@@ -57,6 +59,10 @@ pub struct Wire {
     pub socket: OwnedFd,
     /// The initial sequence numbers, by where a segment comes from and goes to.
     pub isn: HashMap<(SocketAddr, SocketAddr), u32>,
+    /// Where the first SYN goes to.
+    server: Option<SocketAddr>,
+    /// The time of the first segment that it shows.
+    start: Option<Duration>,
 }
 
 impl Wire {
@@ -79,8 +85,12 @@ impl Wire {
         let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), None) };
         bind(socket.as_raw_fd(), &address.unwrap()).unwrap();
         setsockopt(&socket, ReceiveTimestampns, &true).unwrap();
-        let isn = HashMap::new();
-        Wire { socket, isn }
+        Wire {
+            socket,
+            isn: HashMap::new(),
+            server: None,
+            start: None,
+        }
     }
 
     /// Sends a frame.
@@ -139,8 +149,23 @@ impl Wire {
         (got.bytes, leaves, time.unwrap())
     }
 
+    /// The segments that have come already, as `client: SYN seq 0 length 0`.
+    pub fn outline(&mut self) -> Vec<String> {
+        let rest = self.rest();
+        rest.iter().for_each(|segment| self.show(segment));
+        let line = |segment: &Segment| format!("{}: {segment}", segment.side);
+        rest.iter().map(line).collect()
+    }
+
+    /// Prints a segment, if its reader asked for it.
+    pub fn show(&mut self, segment: &Segment) {
+        let start = *self.start.get_or_insert(segment.time);
+        let seconds = segment.time.saturating_sub(start).as_secs_f64();
+        show(format!("{seconds:8.3} {}: {segment}", segment.side));
+    }
+
     /// The TCP segment in a frame, if it holds one.
-    fn parse(&mut self, frame: &[u8], time: Duration) -> Option<Segment> {
+    pub fn parse(&mut self, frame: &[u8], time: Duration) -> Option<Segment> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
             (&packet.net, &packet.transport)
@@ -149,6 +174,7 @@ impl Wire {
         };
         let from = SocketAddr::from((ip.header().source_addr(), tcp.source_port()));
         let to = SocketAddr::from((ip.header().destination_addr(), tcp.destination_port()));
+        let server = self.server.get_or_insert(to);
         if tcp.syn() {
             self.isn.insert((from, to), tcp.sequence_number());
         }
@@ -163,31 +189,22 @@ impl Wire {
         let ack = tcp.acknowledgment_number().wrapping_sub(isn(to, from));
         Some(Segment {
             time,
+            side: if *server == to { "client" } else { "server" },
             from,
             to,
             flags: flags.join(" "),
             seq: tcp.sequence_number().wrapping_sub(isn(from, to)),
             ack: if tcp.ack() { ack } else { 0 },
-            mss: tcp.options_iterator().find_map(|option| match option {
-                Ok(TcpOptionElement::MaximumSegmentSize(mss)) => Some(mss),
-                _ => None,
-            }),
             data: tcp.payload().to_vec(),
             frame: frame.to_vec(),
         })
     }
 }
 
-/// Direction, flags, numbers and length of each segment, to compare. A segment comes from
-/// the client if it goes to this server.
-pub fn outline(segments: &[Segment], server: SocketAddr) -> Vec<String> {
-    let line = |segment: &Segment| {
-        let side = if segment.to == server {
-            "client"
-        } else {
-            "server"
-        };
-        format!("{side}: {segment}")
-    };
-    segments.iter().map(line).collect()
+/// Prints a line, if its reader asked for it: `cargo test w8_ -- --nocapture`.
+pub fn show(line: String) {
+    static ASKED: LazyLock<bool> = LazyLock::new(|| Arguments::from_args().nocapture);
+    if *ASKED {
+        println!("{line}");
+    }
 }
