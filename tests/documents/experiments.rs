@@ -20,7 +20,6 @@ const ONCE: &str = "How to read an experiment";
 pub struct Experiment {
     /// `experiment_1_one_session_on_one_time_line`
     pub name: String,
-    text: &'static str,
     steps: Vec<Step>,
 }
 
@@ -43,7 +42,6 @@ pub fn experiments() -> Vec<Experiment> {
             let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
             experiments.push(Experiment {
                 name: words.join("_"),
-                text,
                 steps: [steps(&once), steps(blocks)]
                     .into_iter()
                     .flatten()
@@ -93,9 +91,7 @@ impl Experiment {
     /// Types it, and sees that nothing is left.
     pub fn run(&self) {
         let mut laboratory = Laboratory::open(&self.name);
-        if let Err(why) = laboratory.run(&self.steps) {
-            panic!("{}: {why}\n{}", self.text, laboratory.screens());
-        }
+        laboratory.run(&self.steps);
     }
 }
 
@@ -117,92 +113,57 @@ impl Laboratory {
         }
     }
 
-    fn run(&mut self, steps: &[Step]) -> Result<(), String> {
-        let mut later = steps;
+    fn run(&mut self, steps: &[Step]) {
         for steps in steps.chunk_by(|one, next| one.only_looks() && next.only_looks()) {
-            later = &later[steps.len()..];
             let start = Instant::now();
             let numbers = self.numbers.clone();
             // A test is faster than a person, so it may have to look again.
-            while let Err(why) = self.run_steps(steps, later) {
-                if !steps[0].only_looks() || start.elapsed() > DEADLINE {
-                    return Err(why);
-                }
+            while let Err(why) = steps.iter().try_for_each(|step| self.run_step(step)) {
+                let again = steps[0].only_looks() && start.elapsed() < DEADLINE;
+                assert!(again, "{why}The numbers are {:?}", self.numbers);
                 self.numbers.clone_from(&numbers);
                 thread::sleep(Duration::from_millis(50));
             }
         }
         for shell in self.shells.values_mut() {
-            shell.shows_nothing_else()?;
+            shell.shows_nothing_else();
             let bash = shell.terminal.pid();
-            shell.wait("all programs to end", |_| {
-                members_of_session(bash) == [bash]
-            })?;
+            let over = || members_of_session(bash) == [bash];
+            wait_until("all programs to end", over);
         }
         let files: Vec<_> = fs::read_dir(&self.directory).unwrap().collect();
-        if files.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("files are left: {files:?}"))
-        }
+        assert!(files.is_empty(), "these are left: {files:?}");
     }
 
-    fn run_steps(&mut self, steps: &[Step], later: &[Step]) -> Result<(), String> {
-        for (place, step) in steps.iter().enumerate() {
-            let mut next = steps[place + 1..].iter().chain(later);
-            let next = next.find(|next| next.terminal == step.terminal);
-            let ends = next.is_none_or(|next| matches!(next.typed, Typed::Command(_)));
-            self.run_step(step, ends)?;
-        }
-        Ok(())
-    }
-
-    /// `ends`: the prompt comes before anything else is typed at this terminal.
-    fn run_step(&mut self, step: &Step, ends: bool) -> Result<(), String> {
+    /// Types a step. If the terminal shows something else, returns what.
+    fn run_step(&mut self, step: &Step) -> Result<(), String> {
         let shell = self.shells.entry(step.terminal);
         let shell = shell.or_insert_with(|| Shell::open(step.terminal, &self.directory));
-        shell.type_in(&step.typed, &self.numbers)?;
+        shell.type_in(&step.typed, &self.numbers);
         let start = Instant::now();
         loop {
             let shown = shell.look();
             let ended = shell.at_prompt;
-            let is_right = (ended || !ends) && step.is_shown(&shown, &mut self.numbers);
+            let is_right = (ended || !step.ends) && step.is_shown(&shown, &mut self.numbers);
             let over = start.elapsed() > DEADLINE || ended && step.only_looks();
             if is_right || over {
                 shell.new.drain(..shown.len());
-            }
-            if is_right {
                 shell.any_more = step.shown.last().is_some_and(|line| line == "…");
-                return Ok(());
-            }
-            if over {
-                let expected = step.shown.join("\n");
-                let (line, number) = (step.line, step.terminal);
-                return Err(format!(
-                    "line {line}: terminal {number} is to show\n{expected}\n\nand shows\n{shown}\n\
-                     The numbers are {:?}",
-                    self.numbers
-                ));
+                let wrong = format!("{step}\n\nand this comes:\n{shown}\n");
+                return is_right.then_some(()).ok_or(wrong);
             }
             thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    /// The end of what each terminal has shown.
-    fn screens(&self) -> String {
-        let screen = |shell: &Shell| {
-            let screen = shell.terminal.screen();
-            let lines: Vec<_> = screen.lines().collect();
-            let end = lines[lines.len().saturating_sub(40)..].join("\n");
-            format!("\nTerminal {}:\n{end}\n", shell.number)
-        };
-        self.shells.values().map(screen).collect()
     }
 }
 
 impl Drop for Laboratory {
     fn drop(&mut self) {
         for shell in self.shells.values() {
+            if thread::panicking() {
+                let screen = shell.terminal.screen();
+                eprintln!("\nTerminal {}:\n{screen}", shell.number);
+            }
             // One of them may just have started another.
             let programs = || members_of_session(shell.terminal.pid());
             while !programs().is_empty() {
@@ -250,17 +211,17 @@ impl Shell {
         }
     }
 
-    fn type_in(&mut self, typed: &Typed, numbers: &Numbers) -> Result<(), String> {
+    fn type_in(&mut self, typed: &Typed, numbers: &Numbers) {
         let (keys, echo) = match typed {
-            Typed::Nothing => return Ok(()),
+            Typed::Nothing => return,
             Typed::Command(command) => {
-                self.wait("the prompt", |shell| shell.at_prompt)?;
+                self.wait("the prompt", |shell| shell.at_prompt);
                 let line = with_numbers(command, numbers) + "\n";
                 (line.clone(), line)
             }
             Typed::Text(text) => {
                 let bash = self.terminal.pid();
-                self.wait("a program to run", |_| foreground(bash) != bash)?;
+                self.wait("a program to run", |_| foreground(bash) != bash);
                 match text.as_str() {
                     "^C" => ("\x03".to_owned(), text.clone()),
                     "^D" => ("\x04".to_owned(), String::new()),
@@ -269,7 +230,7 @@ impl Shell {
                 }
             }
         };
-        self.shows_nothing_else()?;
+        self.shows_nothing_else();
         self.at_prompt = false;
         self.terminal.keys(keys.as_bytes());
         // Where any lines may come, they may come now.
@@ -277,24 +238,17 @@ impl Shell {
             true => shell.new.find(&echo),
             false => shell.new.starts_with(&echo).then_some(0),
         };
-        self.wait("what is typed", |shell| place(shell).is_some())?;
+        self.wait("what is typed", |shell| place(shell).is_some());
         let end = place(self).unwrap() + echo.len();
         self.new.drain(..end);
-        Ok(())
     }
 
-    fn wait(&mut self, what: &str, mut is_so: impl FnMut(&Shell) -> bool) -> Result<(), String> {
-        let start = Instant::now();
-        loop {
+    fn wait(&mut self, what: &str, mut is_so: impl FnMut(&Shell) -> bool) {
+        let what = format!("{what} in terminal {}", self.number);
+        wait_until(what, || {
             self.look();
-            if is_so(self) {
-                return Ok(());
-            }
-            if start.elapsed() > DEADLINE {
-                return Err(format!("terminal {} waits in vain for {what}", self.number));
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+            is_so(self)
+        });
     }
 
     /// The whole lines that no step has looked at.
@@ -313,15 +267,13 @@ impl Shell {
         self.new[..end].to_owned()
     }
 
-    fn shows_nothing_else(&mut self) -> Result<(), String> {
+    fn shows_nothing_else(&mut self) {
         let more = self.look();
-        if self.any_more {
-            self.new.drain(..more.len());
-            return Ok(());
-        }
-        match more.trim() {
-            "" => Ok(()),
-            more => Err(format!("terminal {} also shows\n{more}", self.number)),
-        }
+        let number = self.number;
+        assert!(
+            self.any_more || more.trim().is_empty(),
+            "terminal {number} shows also\n{more}"
+        );
+        self.new.drain(..more.len());
     }
 }

@@ -13,7 +13,6 @@ use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const TEXT: &str = "src/doc/own_server.md";
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 fn crate_directory() -> PathBuf {
@@ -27,10 +26,8 @@ fn target_directory() -> &'static Path {
 
 fn cargo(subcommand: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(subcommand)
-        .arg("--offline")
-        .current_dir(crate_directory());
+    cargo.args(subcommand).arg("--offline");
+    cargo.current_dir(crate_directory());
     cargo.env("CARGO_TARGET_DIR", target_directory());
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "0"); // it is faster
     cargo
@@ -43,9 +40,13 @@ fn cargo(subcommand: &[&str]) -> Command {
 /// Why Cargo cannot make it offline, as it may be for another user than the one who built this.
 pub fn make_crate() -> Result<(), String> {
     static MADE: LazyLock<Result<(), String>> = LazyLock::new(|| {
+        let blocks = blocks("src/doc/own_server.md");
         let block = |kind: &str| {
-            let block = blocks(TEXT).into_iter().find(|block| block.kind == kind);
-            block.unwrap().text()
+            blocks
+                .iter()
+                .find(|block| block.kind == kind)
+                .unwrap()
+                .text()
         };
         let replace = |program: &str, from: &str, to: &str| {
             assert!(program.contains(from), "no {from}");
@@ -58,19 +59,21 @@ pub fn make_crate() -> Result<(), String> {
         let package = "[package]\nname = \"own_server\"\nedition = \"2024\"\n\n[workspace]\n\n";
         let dependencies = replace(&block("toml"), "\"../unp\"", &format!("{REPOSITORY:?}"));
 
-        let directory = crate_directory();
-        let lock = || fs::read(format!("{REPOSITORY}/Cargo.lock"));
-        let made = fs::create_dir_all(directory.join("src/bin"))
-            .and_then(|()| {
-                fs::write(
-                    directory.join("Cargo.toml"),
-                    package.to_owned() + &dependencies,
-                )
-            })
-            .and_then(|()| fs::write(directory.join("src/main.rs"), program))
-            .and_then(|()| fs::write(directory.join("src/bin/own_server_panics.rs"), panics))
-            .and_then(|()| fs::write(directory.join("Cargo.lock"), lock()?));
-        made.map_err(|why| format!("{}: {why}", directory.display()))?;
+        let write = || {
+            let directory = crate_directory();
+            fs::create_dir_all(directory.join("src/bin"))?;
+            fs::write(
+                directory.join("Cargo.toml"),
+                format!("{package}{dependencies}"),
+            )?;
+            fs::write(directory.join("src/main.rs"), program)?;
+            fs::write(directory.join("src/bin/own_server_panics.rs"), panics)?;
+            fs::copy(
+                format!("{REPOSITORY}/Cargo.lock"),
+                directory.join("Cargo.lock"),
+            )
+        };
+        write().map_err(|why| format!("{}: {why}", crate_directory().display()))?;
         let ended = run(&mut cargo(&["tree"]));
         match ended.code {
             Some(0) => Ok(()),
@@ -80,27 +83,21 @@ pub fn make_crate() -> Result<(), String> {
     MADE.clone()
 }
 
-fn build() {
-    let mut build = spawn(&mut cargo(&["build", "--quiet"]));
-    // The dependencies take longer than one deadline.
-    let start = Instant::now();
-    let built = loop {
-        match build.try_wait().unwrap() {
-            Some(status) => break status,
-            None => sleep(Duration::from_millis(10)),
-        }
-        assert!(start.elapsed() < 10 * DEADLINE, "it takes longer");
-    };
-    assert!(built.success());
-}
-
 /// Starts one of the programs, which the first caller builds.
 fn start(program: &str, address: &str) -> Program {
-    static BUILT: LazyLock<()> = LazyLock::new(build);
+    static BUILT: LazyLock<()> = LazyLock::new(|| {
+        let mut build = spawn(&mut cargo(&["build", "--quiet"]));
+        // The dependencies take longer than one deadline.
+        let start = Instant::now();
+        while build.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < 10 * DEADLINE, "it takes longer");
+            sleep(Duration::from_millis(10));
+        }
+        assert!(build.wait().unwrap().success());
+    });
     *BUILT;
-    let program = target_directory().join("debug").join(program);
-    let mut command = Command::new(program);
-    Program::spawn(command.arg(address), Stdio::null(), Stdio::null())
+    let mut program = Command::new(target_directory().join("debug").join(program));
+    Program::spawn(program.arg(address), Stdio::null(), Stdio::null())
 }
 
 pub fn p1_the_server_runs_and_starts_again_over_time_wait() {
@@ -126,8 +123,7 @@ pub fn a_panic_in_the_handler_kills_the_child_and_the_parent_prints_it() {
     let mut server = start("own_server_panics", "127.0.0.1:0");
     set_limit(server.pid(), libc::RLIMIT_CORE, Some(0));
     let mut stream = connect(listening_address(server.pid()));
-    let child = || children(server.pid()).first().copied();
-    let child = wait_while_alive(server.pid(), "the child", child);
+    let child = wait_for("the child", || children(server.pid()).first().copied());
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&mut stream), b"");
     wait_until("the parent to reap the child", || gone(child));

@@ -3,6 +3,7 @@
 
 use crate::texts::Block;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 
 /// What the numbers of an experiment stand for.
 pub type Numbers = HashMap<String, String>;
@@ -14,6 +15,16 @@ pub struct Step {
     pub terminal: usize,
     pub typed: Typed,
     pub shown: Vec<String>,
+    /// The prompt comes before anything else is typed at this terminal.
+    pub ends: bool,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Step { line, terminal, .. } = self;
+        let shown = self.shown.join("\n");
+        write!(f, "line {line}: terminal {terminal} is to show\n{shown}")
+    }
 }
 
 #[derive(PartialEq)]
@@ -30,15 +41,21 @@ pub enum Typed {
 pub fn steps(blocks: &[Block]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for (number, line) in blocks.iter().flat_map(|block| &block.lines) {
-        match typed(line) {
-            Some((terminal, typed)) => steps.push(Step {
-                line: *number,
-                terminal,
-                typed,
-                shown: Vec::new(),
-            }),
-            None => steps.last_mut().unwrap().shown.push(line.clone()),
+        let Some((terminal, typed)) = typed(line) else {
+            steps.last_mut().unwrap().shown.push(line.clone());
+            continue;
+        };
+        let before = steps.iter_mut().rfind(|step| step.terminal == terminal);
+        if let Some(before) = before {
+            before.ends = matches!(typed, Typed::Command(_));
         }
+        steps.push(Step {
+            line: *number,
+            terminal,
+            typed,
+            shown: Vec::new(),
+            ends: true,
+        });
     }
     steps
 }
@@ -212,70 +229,46 @@ fn stands_for(word: &str, shown: &str, numbers: &mut Numbers) -> bool {
     }
 }
 
+/// In a line: what is typed, what the text shows, right, wrong. A stroke ends a line.
+const CASES: &str = "
+    Short numbers and 9877 are themselves; white space does not count.
+    1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT   1 :9877 | CLOSE-WAIT 7 :9877
+    1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT 1 :9877 | CLOSE-WAIT 1 :9878
+    1$ date | fd=4 | fd=4 | fd=41
+    A longer one is any number, but always the same one. Two processes are two.
+    1$ date | 6231 in 6230/6231 in 6232 | 5 in 4/5 in 12345 | 5 in 4/6 in 12345
+    1$ date | 6231 in 6230 | 5 in 4 | 5 in x
+    1$ look | pid=6231/pid=6232 | pid=77/pid=78 | pid=77/pid=77
+    1$ date | 1764044103.743382 a | 1764044104.000000 a | 17640441 a
+    Lines have their order, but for those of ss and of several programs.
+    1$ date | one/two | one/two | two/one
+    1$ look | one/two | two/one | two/two
+    1> | one/two | two/one | two
+    1$ date | IP a/IP b | IP a/IP b | IP b/IP a
+    1> | 1764044103.743382 IP a/1764044103.743383 tcpcli[1] b | 1764044104.000000 tcpcli[1] b/1764044104.000000 IP a | b
+    1> | 1764044103.743382 IP a/1764044103.743383 IP b | 1764044104.000000 IP a/1764044104.000000 IP b | 1764044104.000000 IP b/1764044104.000000 IP a
+    An ellipsis is any text or any lines; a line in brackets may be missing.
+    1$ date | a…z | a to z | a to y
+    1$ date | a/…/z | a/b/c/z | a/b
+    1$ date | a/…/z | a/z | z
+    1$ date | a/(b)/c | a/b/c | a/d/c
+    1$ date | a/(b)/c | a/c | a/c/b
+    1$ date | a | a | a/b";
+
 pub fn a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ() {
-    let date = |shown: &str| format!("1$ date\n{shown}");
-    let look = |shown: &str| format!("1$ look\n{shown}");
-    let nothing = |shown: &str| format!("1>\n{shown}");
-    let two_programs = "1764044103.743382 tcpserv[6231] a\n1764044103.743383 tcpserv[6231] b
-1764044103.743384 tcpserv[6230] c";
-    for (block, right, wrong) in [
-        // Short numbers and 9877 are themselves.
-        (
-            date("CLOSE-WAIT 1 :9877"),
-            "CLOSE-WAIT  1  :9877",
-            "CLOSE-WAIT 7 :9877",
-        ),
-        (
-            date("CLOSE-WAIT 1 :9877"),
-            "CLOSE-WAIT 1 :9877",
-            "CLOSE-WAIT 1 :9878",
-        ),
-        (date("fd=4"), "fd=4", "fd=41"),
-        // A longer one is any number, but always the same one. Two processes are two.
-        (
-            date("6231 in 6230\n6231 in 6232"),
-            "5 in 4\n5 in 12345",
-            "5 in 4\n6 in 12345",
-        ),
-        (date("6231 in 6230"), "5 in 4", "5 in x"),
-        (
-            look("pid=6231\npid=6232"),
-            "pid=77\npid=78",
-            "pid=77\npid=77",
-        ),
-        (
-            date("1764044103.743382 a"),
-            "1764044104.000000 a",
-            "17640441 a",
-        ),
-        // Lines have their order, but for those of ss and of several programs.
-        (date("one\ntwo"), "one\ntwo", "two\none"),
-        (look("one\ntwo"), "two\none", "two\ntwo"),
-        (nothing("one\ntwo"), "two\none", "two"),
-        (
-            date(two_programs),
-            "1764044104.000000 tcpserv[1] a\n1764044104.000000 tcpserv[2] c
-1764044104.000000 tcpserv[1] b",
-            "1764044104.000000 tcpserv[1] b\n1764044104.000000 tcpserv[1] a
-1764044104.000000 tcpserv[2] c",
-        ),
-        // An ellipsis is any text or any lines; a line in brackets may be missing.
-        (date("a…z"), "a to z", "a to y"),
-        (date("a\n…\nz"), "a\nb\nc\nz", "a\nb"),
-        (date("a\n…\nz"), "a\nz", "z"),
-        (date("a\n(b)\nc"), "a\nb\nc", "a\nd\nc"),
-        (date("a\n(b)\nc"), "a\nc", "a\nc\nb"),
-        (date("a"), "a", "a\nb"),
-        ("1$ date".to_owned(), "", "a"),
-    ] {
-        let lines = (1..).zip(block.lines().map(str::to_owned)).collect();
+    let cases = CASES.lines().filter(|line| line.contains('|'));
+    for case in cases {
+        let cells: Vec<_> = case
+            .split('|')
+            .map(|cell| cell.trim().replace('/', "\n"))
+            .collect();
+        let text = format!("{}\n{}", cells[0], cells[1]);
         let block = Block {
-            lines,
+            lines: (1..).zip(text.lines().map(str::to_owned)).collect(),
             ..Block::default()
         };
         let step = steps(&[block]).remove(0);
-        let is_shown = |shown| step.is_shown(shown, &mut Numbers::new());
-        assert!(is_shown(right), "{:?}: {right}", step.shown);
-        assert!(!is_shown(wrong), "{:?}: {wrong}", step.shown);
+        let is_shown = |shown: &str| step.is_shown(shown, &mut Numbers::new());
+        assert!(is_shown(&cells[2]) && !is_shown(&cells[3]), "{case}");
     }
 }
