@@ -12,9 +12,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const KERNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const OTHER_HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-/// Flags, sequence number, ACK and data.
-type What = (String, u32, u32, Vec<u8>);
-
 /// One end of a connection, on the other host. The kernel has the other end.
 pub struct Peer {
     wire: Wire,
@@ -25,7 +22,7 @@ pub struct Peer {
     /// The MSS that its SYN names.
     pub mss: u16,
     /// The last segment that was expected.
-    last: Option<What>,
+    last: Option<Segment>,
 }
 
 impl Peer {
@@ -65,7 +62,7 @@ impl Peer {
             if segment.to == self.addr && segment.flags == "SYN" {
                 self.kernel = segment.from;
                 self.wire.show(&segment);
-                self.last = Some(what(&segment));
+                self.last = Some(segment.clone());
                 return segment;
             }
         }
@@ -129,18 +126,18 @@ impl Peer {
     /// the one before it again.
     #[track_caller]
     pub fn expect(&mut self, flags: &str, seq: u32, ack: u32, data: &[u8]) -> Segment {
-        let expected = (flags.to_owned(), seq, ack, data.to_vec());
         loop {
             let segment = self.next();
-            let what = what(&segment);
-            if what == expected {
-                self.last = Some(what);
+            let is_it = what(&segment) == (flags, seq, ack, data);
+            let is_copy = |last: &Segment| what(last) == what(&segment);
+            if is_it {
+                self.last = Some(segment.clone());
                 return segment;
             }
-            let is_copy = self.last.as_ref() == Some(&what);
+            let again = self.last.as_ref().is_some_and(is_copy);
             assert!(
-                is_copy,
-                "{expected:?} is expected, and this comes: {segment}"
+                again,
+                "not {flags} seq {seq} ack {ack} {data:?}, but {segment}"
             );
         }
     }
@@ -150,8 +147,8 @@ impl Peer {
     #[track_caller]
     pub fn expect_gone(&mut self) {
         wait_state(self.kernel, self.addr, None);
-        self.send("ACK", 1, 77, b"");
-        self.expect("RST", 77, 0, b"");
+        self.send("ACK", 1, 1, b"");
+        self.expect("RST", 1, 0, b"");
     }
 
     /// The state of the kernel's end.
@@ -168,13 +165,7 @@ impl Peer {
     }
 }
 
-fn what(segment: &Segment) -> What {
-    let Segment {
-        flags,
-        seq,
-        ack,
-        data,
-        ..
-    } = segment.clone();
-    (flags, seq, ack, data)
+/// Flags, sequence number, ACK and data.
+fn what(segment: &Segment) -> (&str, u32, u32, &[u8]) {
+    (&segment.flags, segment.seq, segment.ack, &segment.data)
 }

@@ -15,7 +15,7 @@ pub fn w6_a12_a16_four_segments_end_a_connection_while_the_child_is_stopped() {
     let (mut client, child) = server.tcpcli();
     let addr = client.addr();
     wait_reading_socket(child);
-    wire.rest();
+    wire.outline();
 
     let stopped = stop(child);
     assert_eq!(tcp_state(server.addr, addr), Some("ESTABLISHED"));
@@ -70,7 +70,7 @@ pub fn w7_the_server_sends_data_after_the_clients_fin() {
     client.type_in(b"last");
     client.ctrl_d();
     wait_state(addr, server.addr, "FIN_WAIT_2");
-    wire.rest();
+    wire.outline();
     stopped.go_on();
     client.wait().succeeded(b"last");
     wait_state(addr, server.addr, "TIME_WAIT");
@@ -250,7 +250,7 @@ pub fn a9_when_the_parent_is_killed_the_clients_in_its_queue_get_a_reset() {
     waits.type_in(b"hello\n");
     wait_received(server.addr, first, 6);
     wait_until("both in the queue", || queued(server.addr.port()) == 2);
-    wire.rest();
+    wire.outline();
 
     server.end(Signal::SIGKILL);
 
