@@ -7,13 +7,11 @@ use crate::common::*;
 use crate::namespace::{self, Namespace, VETH0_MAC, VETH1_MAC, ip, sysctl};
 use crate::wire::{Segment, Wire, show};
 use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{fs, iter};
 
 const DELAY: Duration = Duration::from_millis(10);
 const CLIENT: &str = "192.0.2.1:40000";
@@ -80,60 +78,46 @@ fn drawing() -> String {
     let ended = tcpcli.ctrl_d_and_wait();
     tcpserv.wait_said("waitpid");
     wait_accepting(tcpserv.pid());
-    let segments = cable.join().unwrap();
-
-    let mut events = events(
-        [
-            ended.stderr.lines().map(str::to_owned).collect(),
-            tcpserv.said(),
-        ]
-        .concat(),
-    );
+    let of_client = ended.stderr.lines().map(str::to_owned);
+    let mut calls = events(of_client.chain(tcpserv.said()));
     // The listings' calls: the options are this server's own, and a line without a call
     // tells a state, which the test reads itself.
-    events.retain(|event| event.text.contains('(') && !event.text.starts_with("setsockopt"));
-    draw(&segments, &events, &child.to_string())
+    calls.retain(|call| call.text.contains('(') && !call.text.starts_with("setsockopt"));
+    draw(&cable.join().unwrap(), &calls, &child.to_string())
 }
 
 fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {
     // Parent and child run at the same time after fork. The parent is told first.
-    let is_child = |call: &Event| call.process.ends_with(&format!("[{child}]"));
-    let parent = |call: &&Event| call.process.starts_with("tcpserv") && !is_child(call);
-    let mut closes = calls
+    let closes = calls
         .iter()
-        .filter(parent)
-        .filter(|call| call.text.starts_with("close"));
-    let parent_has_closed = closes.next().map_or(Duration::ZERO, |call| call.time);
-    let start = segments[0].segment.time;
+        .find(|call| call.text.starts_with("close(4), "));
+    let parent_has_closed = closes.unwrap().time + Duration::from_nanos(1);
     let mut rows: Vec<(Duration, String)> = Vec::new();
     for call in calls {
         let what = call.text.replace(child, "PID");
         rows.push(if call.process.starts_with("tcpcli") {
             (call.time, format!("{:6} {what}", ""))
-        } else if is_child(call) {
-            let after_parent = parent_has_closed + Duration::from_nanos(1);
-            let time = after_parent.max(call.time);
+        } else if call.process == format!("tcpserv[{child}]") {
+            let time = call.time.max(parent_has_closed);
             (time, format!("{:67}child: {what}", ""))
         } else {
             (call.time, format!("{:67}{what}", ""))
         });
     }
+    let start = segments[0].segment.time;
     for OnTheWay { segment, states } in segments {
         let (client, server) = states;
         let ms = (segment.time - start).as_secs_f64() * 1000.0;
         let arrow = arrow(segment);
-        rows.push((
-            segment.time,
-            format!("{ms:6.1} {client:11} {arrow} {server}"),
-        ));
+        let row = format!("{ms:6.1} {client:11} {arrow} {server}");
+        rows.push((segment.time, row));
     }
     rows.sort_by_key(|(time, _)| *time);
-    let head = format!("{:>6} {:60}tcpserv", "ms", "tcpcli");
-    let end = format!("{:6} {:59} CLOSED", "", "TIME_WAIT");
-    let rows = rows.iter().map(|(_, row)| row.trim_end());
-    let lines = iter::once(head.as_str()).chain(rows).chain([end.as_str()]);
-    let line = |line| format!("{line}\n");
-    lines.map(line).collect()
+    let mut drawing = format!("{:>6} {:60}tcpserv\n", "ms", "tcpcli");
+    for (_, row) in rows {
+        drawing += &format!("{}\n", row.trim_end());
+    }
+    drawing + &format!("{:6} {:59} CLOSED\n", "", "TIME_WAIT")
 }
 
 fn arrow(segment: &Segment) -> String {
@@ -173,46 +157,26 @@ impl Host {
 /// Carries each segment to the other host, until the server's end of the connection is gone.
 fn carry(mut client: Host, mut server: Host) -> Vec<OnTheWay> {
     let mut carried = Vec::new();
+    let mut before = "LISTEN";
     loop {
-        let segment = next(&mut client, &mut server);
+        let segment = wait_for("a segment", || {
+            client.wire.next_now().or_else(|| server.wire.next_now())
+        });
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - segment.time;
         thread::sleep(DELAY.saturating_sub(elapsed));
-        let before = if carried.is_empty() {
-            "LISTEN"
-        } else {
-            "CLOSED"
-        };
         let states = (
             client.state().unwrap_or("CLOSED"),
             server.state().unwrap_or(before),
         );
-        let to = if segment.to == server.local {
-            &server
-        } else {
-            &client
-        };
+        before = "CLOSED";
+        let to_server = segment.to == server.local;
+        let to = if to_server { &mut server } else { &mut client };
         to.wire.send(&copy(&segment.frame));
-        let over = states.1 == "LAST_ACK" && segment.to == server.local;
         carried.push(OnTheWay { segment, states });
-        if over {
+        if to_server && states.1 == "LAST_ACK" {
             wait_until("the server's end to be gone", || server.state().is_none());
             assert_eq!(client.state(), Some("TIME_WAIT"));
             return carried;
-        }
-    }
-}
-
-/// The next segment that one of the hosts sends.
-fn next(client: &mut Host, server: &mut Host) -> Segment {
-    loop {
-        let mut ends =
-            [&client, &server].map(|host| PollFd::new(host.wire.socket.as_fd(), PollFlags::POLLIN));
-        let deadline = PollTimeout::try_from(DEADLINE).unwrap();
-        assert_ne!(poll(&mut ends, deadline), Ok(0), "no segment comes");
-        if let Some(segment) = client.wire.next_now().or_else(|| server.wire.next_now()) {
-            client.wire.isn.extend(server.wire.isn.clone());
-            server.wire.isn.extend(client.wire.isn.clone());
-            return segment;
         }
     }
 }

@@ -108,9 +108,7 @@ fn states(port: u16) -> Vec<&'static str> {
 
 pub fn w1_w3_a4_an_entry_stays_in_syn_rcvd_until_the_third_segment_then_accept_returns() {
     let server = server(9877, &[]);
-    let mut client = Peer::client(1500, server.addr);
-    client.send("SYN", 0, 0, b"");
-    client.expect("SYN ACK", 0, 1, b"");
+    let mut client = Peer::half_open(1500, server.addr);
     assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
     wait_accepting(server.pid());
     assert!(server.children().is_empty());
@@ -125,9 +123,7 @@ pub fn w1_w3_a4_an_entry_stays_in_syn_rcvd_until_the_third_segment_then_accept_r
 
 pub fn a5_a_reset_in_syn_rcvd_removes_the_entry_and_the_server_listens_on() {
     let server = server(9877, &[]);
-    let mut client = Peer::client(1500, server.addr);
-    client.send("SYN", 0, 0, b"");
-    client.expect("SYN ACK", 0, 1, b"");
+    let mut client = Peer::half_open(1500, server.addr);
     assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
 
     client.send("RST", 1, 0, b"");
@@ -141,9 +137,7 @@ pub fn a5_a_reset_in_syn_rcvd_removes_the_entry_and_the_server_listens_on() {
 pub fn w3_an_entry_is_dropped_after_a_time_out() {
     sysctl("tcp_synack_retries", 1);
     let server = server(9877, &[]);
-    let mut client = Peer::client(1500, server.addr);
-    client.send("SYN", 0, 0, b"");
-    client.expect("SYN ACK", 0, 1, b"");
+    let mut client = Peer::half_open(1500, server.addr);
     assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
     client.expect("SYN ACK", 0, 1, b"");
 

@@ -6,7 +6,6 @@ use crate::namespace::{VETH0_MAC, VETH1_MAC};
 use crate::wire::{Segment, Wire, show};
 use etherparse::{PacketBuilder, TcpOptionElement};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The addresses of both ends of the link.
 pub const KERNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -38,11 +37,17 @@ impl Peer {
         }
     }
 
-    /// A client that is connected.
-    pub fn connected(port: u16, server: SocketAddr) -> Peer {
+    /// A client whose SYN is answered.
+    pub fn half_open(port: u16, server: SocketAddr) -> Peer {
         let mut peer = Peer::client(port, server);
         peer.send("SYN", 0, 0, b"");
         peer.expect("SYN ACK", 0, 1, b"");
+        peer
+    }
+
+    /// A client that is connected.
+    pub fn connected(port: u16, server: SocketAddr) -> Peer {
+        let mut peer = Peer::half_open(port, server);
         peer.send("ACK", 1, 1, b"");
         peer
     }
@@ -104,9 +109,7 @@ impl Peer {
         }
         let mut frame = Vec::new();
         segment.write(&mut frame, data).unwrap();
-        self.wire.send(&frame);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let segment = self.wire.parse(&frame, now).unwrap();
+        let segment = self.wire.send(&frame);
         self.wire.show(&segment);
     }
 

@@ -18,7 +18,7 @@ use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A TCP segment. Sequence numbers are relative to the initial ones, as in `tcpdump`'s
 /// lines: a SYN has number 0, the first byte number 1.
@@ -56,7 +56,7 @@ impl fmt::Display for Segment {
 
 /// A packet socket on one interface.
 pub struct Wire {
-    pub socket: OwnedFd,
+    socket: OwnedFd,
     /// The initial sequence numbers, by where a segment comes from and goes to.
     pub isn: HashMap<(SocketAddr, SocketAddr), u32>,
     /// Where the first SYN goes to.
@@ -95,10 +95,12 @@ impl Wire {
         }
     }
 
-    /// Sends a frame.
-    pub fn send(&self, frame: &[u8]) {
+    /// Sends a frame, and returns the segment in it.
+    pub fn send(&mut self, frame: &[u8]) -> Segment {
         let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty());
         assert_eq!(sent, Ok(frame.len()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.parse(frame, now).unwrap()
     }
 
     /// The next segment.
@@ -155,7 +157,7 @@ impl Wire {
     }
 
     /// The TCP segment in a frame, if it holds one.
-    pub fn parse(&mut self, frame: &[u8], time: Duration) -> Option<Segment> {
+    fn parse(&mut self, frame: &[u8], time: Duration) -> Option<Segment> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
             (&packet.net, &packet.transport)
