@@ -80,12 +80,9 @@ impl Step {
 
     /// Whether this is what the terminal is to show. If so, learns the numbers.
     pub fn is_shown(&self, shown: &str, numbers: &mut Numbers) -> bool {
-        let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        let expected: Vec<_> = self.shown.iter().map(|line| fold(line)).collect();
-        let expected: Vec<_> = expected.iter().map(|line| words(line)).collect();
-        let shown: Vec<_> = shown.lines().map(fold).collect();
-        let shown = shown.iter().filter(|line| !line.is_empty());
-        let shown: Vec<_> = shown.map(|line| words(line)).collect();
+        let expected: Vec<_> = self.shown.iter().map(|line| words(line)).collect();
+        let shown: Vec<_> = shown.lines().map(words).collect();
+        let shown: Vec<_> = shown.into_iter().filter(|line| !line.is_empty()).collect();
         // ss has no order; and where nothing is typed, the programs of before show something.
         let any_order = self.only_looks() || self.typed == Typed::Nothing;
         match lines_match(&expected, &shown, any_order, numbers) {
@@ -117,12 +114,17 @@ pub fn with_numbers(command: &str, numbers: &Numbers) -> String {
     words(command).into_iter().map(of_this_machine).collect()
 }
 
-/// The numbers and the times in a line, and each other character.
+/// The numbers and the times in a line, and each other character. White space is one blank.
 fn words(line: &str) -> Vec<&str> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let mut words = Vec::new();
-    let mut rest = line;
+    let mut rest = line.trim();
     while let Some(first) = rest.chars().next() {
+        if first.is_whitespace() {
+            words.push(" ");
+            rest = rest.trim_start();
+            continue;
+        }
         let n = digits(rest);
         let fraction = rest[n..].strip_prefix('.').map_or(0, digits);
         let is_time = (n, fraction) == (10, 6);
@@ -142,6 +144,7 @@ fn is_time(word: &str) -> bool {
     word.len() == 17
 }
 
+/// Whether these lines are shown. If so, returns the numbers that it has learned, too.
 fn lines_match(
     expected: &[Vec<&str>],
     shown: &[Vec<&str>],
@@ -152,26 +155,20 @@ fn lines_match(
         let over = expected.iter().all(|line| may_be_missing(line));
         return over.then(|| numbers.clone());
     };
-    (0..expected.len()).find_map(|n| {
-        let (before, line) = (&expected[..n], &expected[n]);
-        if !before
+    let is_ellipsis = |n: &usize| expected[*n] == ["…"];
+    let (last, lines): (Vec<_>, Vec<_>) = (0..expected.len()).partition(is_ellipsis);
+    lines.into_iter().chain(last).find_map(|n| {
+        let line = &expected[n];
+        let (earlier, missing): (Vec<_>, Vec<_>) = expected[..n]
             .iter()
-            .all(|earlier| may_swap(earlier, line, any_order))
-        {
-            return None;
-        }
-        let left = [before, &expected[n + 1..]].concat();
-        let with = |expected: &[Vec<&str>]| {
-            let mut learned = numbers.clone();
-            line_matches(without_brackets(line), first, &mut learned)
-                .then(|| lines_match(expected, others, any_order, &learned))?
-        };
-        let without = || lines_match(&left, shown, any_order, numbers);
-        match line[..] {
-            ["…"] => without().or_else(|| with(expected)),
-            ["(", .., ")"] => with(&left).or_else(without),
-            _ => with(&left),
-        }
+            .cloned()
+            .partition(|earlier| may_swap(earlier, line, any_order));
+        let mut learned = numbers.clone();
+        let is_it = missing.iter().all(|line| may_be_missing(line))
+            && line_matches(without_brackets(line), first, &mut learned);
+        let later = &expected[if is_ellipsis(&n) { n } else { n + 1 }..];
+        let left = [&earlier, later].concat();
+        is_it.then(|| lines_match(&left, others, any_order, &learned))?
     })
 }
 
