@@ -16,15 +16,10 @@ use std::{env, fs, thread};
 /// What the section with this heading types is typed before each experiment.
 const ONCE: &str = "How to read an experiment";
 
-/// What is typed in a section of a text.
-pub struct Experiment {
-    /// `experiment_1_one_session_on_one_time_line`
-    pub name: String,
-    steps: Vec<Step>,
-}
-
-pub fn experiments() -> Vec<Experiment> {
-    let mut experiments: Vec<Experiment> = Vec::new();
+/// What is typed in each section of the texts, and a name for it, such as
+/// `experiment_1_one_session_on_one_time_line`.
+pub fn experiments() -> Vec<(String, Vec<Step>)> {
+    let mut experiments = Vec::new();
     for text in TEXTS {
         let mut blocks = blocks(text);
         blocks.retain(|block| block.kind == "console");
@@ -32,67 +27,65 @@ pub fn experiments() -> Vec<Experiment> {
             blocks.into_iter().partition(|block| block.section == ONCE);
         for blocks in blocks.chunk_by(|one, next| one.section == next.section) {
             let section = &blocks[0].section;
-            let name = if section.starts_with(|c: char| c.is_ascii_digit()) {
-                format!("experiment {section}")
-            } else {
-                format!("{text} {section}")
-            };
-            let name = name.to_lowercase();
+            let has_number = section.starts_with(|c: char| c.is_ascii_digit());
+            let name = if has_number { "experiment" } else { text };
+            let name = format!("{name} {section}").to_lowercase();
             let words = name.split(|c: char| !c.is_alphanumeric() && c != '_');
             let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-            experiments.push(Experiment {
-                name: words.join("_"),
-                steps: [steps(&once), steps(blocks)]
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-            });
+            let mut typed = steps(&once);
+            typed.extend(steps(blocks));
+            experiments.push((words.join("_"), typed));
         }
     }
     experiments
 }
 
-impl Experiment {
-    /// Tries the tools that it types.
-    ///
-    /// # Errors
-    /// Which of them is missing, or is forbidden.
-    pub fn try_tools(&self) -> Result<(), String> {
-        // A file without packets: tcpdump gives its privileges up also to read a file.
-        let tcpdump =
-            r"printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0\0' | tcpdump -r -";
-        for (tool, command) in [
-            ("ss", "ss --version"),
-            ("ps", "ps --version"),
-            ("python3", "python3 --version"),
-            ("strace", "strace -o /dev/null true"),
-            ("tcpdump", tcpdump),
-        ] {
-            let is_typed = self.steps.iter().any(|step| match &step.typed {
-                Typed::Command(command) => command.split(' ').any(|word| word == tool),
-                _ => false,
-            });
-            if is_typed && tool == "strace" && cfg!(not(target_env = "gnu")) {
-                return Err("the C library is not glibc: it makes other system calls".to_owned());
-            }
-            let mut bash = Command::new("bash");
-            let tried = bash
-                .args(["-c", if is_typed { command } else { "true" }])
-                .output();
-            let tried = tried.map_err(|why| format!("bash: {why}"))?;
-            if !tried.status.success() {
-                let said = String::from_utf8_lossy(&tried.stderr);
-                return Err(said.lines().last().unwrap_or(tool).to_owned());
-            }
-        }
-        Ok(())
-    }
+/// A tool, and a command that tries it. tcpdump gives its privileges up also to read a file, here
+/// one without packets.
+type Tool = (&'static str, &'static str);
+const TOOLS: [Tool; 5] = [
+    ("ss", "ss --version"),
+    ("ps", "ps --version"),
+    ("python3", "python3 --version"),
+    ("strace", "strace -o /dev/null true"),
+    (
+        "tcpdump",
+        r"printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0\0' | tcpdump -r -",
+    ),
+];
 
-    /// Types it, and sees that nothing is left.
-    pub fn run(&self) {
-        let mut laboratory = Laboratory::open(&self.name);
-        laboratory.run(&self.steps);
+/// The tools that are typed in these steps.
+pub fn tools(steps: &[Step]) -> Vec<Tool> {
+    let has = |step: &Step, tool: &str| match &step.typed {
+        Typed::Command(command) => command.split(' ').any(|word| word == tool),
+        _ => false,
+    };
+    let is_typed = |(tool, _): &Tool| steps.iter().any(|step| has(step, tool));
+    TOOLS.into_iter().filter(is_typed).collect()
+}
+
+/// Tries them.
+///
+/// # Errors
+/// Which of them is missing, or is forbidden.
+pub fn try_tools(tools: &[Tool]) -> Result<(), String> {
+    for &(tool, command) in tools {
+        if tool == "strace" && cfg!(not(target_env = "gnu")) {
+            return Err("the C library is not glibc: it makes other system calls".to_owned());
+        }
+        let tried = Command::new("bash").args(["-c", command]).output();
+        let tried = tried.map_err(|why| format!("bash: {why}"))?;
+        if !tried.status.success() {
+            let said = String::from_utf8_lossy(&tried.stderr);
+            return Err(said.lines().last().unwrap_or(tool).to_owned());
+        }
     }
+    Ok(())
+}
+
+/// Types an experiment, and sees that nothing is left.
+pub fn type_experiment(name: &str, steps: &[Step]) {
+    Laboratory::open(name).run(steps);
 }
 
 /// The terminals of an experiment, in a directory of their own. Dropped, nothing is left.

@@ -5,44 +5,59 @@ use crate::texts::{TEXTS, blocks, prose, read};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-pub fn what_the_texts_name_exists() {
-    let tests = tests();
-    let claimed = claimed();
-    let files = ["src", "tests", "benches"].map(files).concat();
-    let code: String = files.iter().map(read).collect();
-    let mut missing = Vec::new();
-    for text in TEXTS {
-        let code = blocks(text)
-            .iter()
-            .fold(code.clone(), |code, block| code + &block.text());
-        let names: HashSet<_> = code.split(|c| !is_in_name(c)).collect();
-        let mut named = Vec::new();
-        for line in prose(text).lines() {
-            let links = line.split("](").skip(1);
-            let links = links.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
-            named.extend(links.map(|link| (leads_somewhere(text, &link), link)));
-            let parts: Vec<_> = line.split('`').collect();
-            for n in (1..parts.len()).step_by(2) {
-                let word = parts[n];
-                let exists = if word.ends_with(".rs") {
-                    files.iter().any(|file| file.ends_with(word))
-                } else if is_test_name(word) {
-                    let file = parts.get(n + 1).filter(|part| **part == " in ");
-                    let file = file.map_or("", |_| parts[n + 2]);
-                    tests.iter().any(|test| is_named(test, word, file))
-                } else {
-                    !word.contains('_') || !word.chars().all(is_in_name) || names.contains(word)
-                };
-                named.push((exists, word.to_owned()));
-            }
-            let words = line.split(|c: char| !c.is_alphanumeric());
-            let ids = words.filter(|word| is_id(word));
-            named.extend(ids.map(|id| (claimed.contains(id), id.to_owned())));
+/// Each line outside of blocks, and its text.
+fn lines() -> Vec<(&'static str, String)> {
+    let lines = |text| {
+        let prose = prose(text);
+        let lines: Vec<_> = prose.lines().map(str::to_owned).collect();
+        lines.into_iter().map(move |line| (text, line))
+    };
+    TEXTS.into_iter().flat_map(lines).collect()
+}
+
+pub fn each_link_leads_to_a_file_and_to_a_heading_in_it() {
+    for (text, line) in lines() {
+        let links = line.split("](").skip(1);
+        for link in links.filter_map(|rest| Some(rest.split_once(')')?.0)) {
+            assert!(leads_somewhere(text, link), "{text}: {link}");
         }
-        named.retain(|(exists, _)| !exists);
-        missing.extend(named.into_iter().map(|(_, name)| format!("{text}: {name}")));
     }
-    assert!(missing.is_empty(), "these do not exist: {missing:#?}");
+}
+
+pub fn each_id_in_the_texts_has_a_claim() {
+    let claimed = claimed();
+    for (text, line) in lines() {
+        let words = line.split(|c: char| !c.is_alphanumeric());
+        for id in words.filter(|word| is_id(word)) {
+            assert!(claimed.contains(id), "{text}: {id}");
+        }
+    }
+}
+
+pub fn each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code() {
+    let tests = tests();
+    let files = ["src", "tests", "benches"].map(files).concat();
+    let mut code: String = files.iter().map(read).collect();
+    let blocks = TEXTS.into_iter().flat_map(blocks);
+    code.extend(blocks.map(|block| block.text()));
+    let names: HashSet<_> = code.split(|c| !is_in_name(c)).collect();
+    for (text, line) in lines() {
+        let parts: Vec<_> = line.split('`').collect();
+        for n in (1..parts.len()).step_by(2) {
+            let word = parts[n];
+            let exists = if word.ends_with(".rs") {
+                files.iter().any(|file| file.ends_with(word))
+            } else if is_test_name(word) {
+                // `w9_…` in `network`
+                let in_file = parts.get(n + 1) == Some(&" in ");
+                let file = if in_file { parts[n + 2] } else { "" };
+                tests.iter().any(|test| is_named(test, word, file))
+            } else {
+                !word.contains('_') || !word.chars().all(is_in_name) || names.contains(word)
+            };
+            assert!(exists, "{text}: {word}");
+        }
+    }
 }
 
 fn is_in_name(c: char) -> bool {
@@ -67,7 +82,8 @@ fn is_named(test: &Test, word: &str, file: &str) -> bool {
     is_it && (file.is_empty() || test.file.starts_with(Path::new("tests").join(file)))
 }
 
-/// Whether a link leads to a file, and to a heading in it.
+/// Whether a link leads to a file, and to a heading in it. If it is a text, it is one of those
+/// that these tests read.
 fn leads_somewhere(text: &str, link: &str) -> bool {
     if link.starts_with("https:") {
         return true; // the test asks no other host
@@ -82,7 +98,12 @@ fn leads_somewhere(text: &str, link: &str) -> bool {
             .lines()
             .any(|line| anchor(line) == Some(heading.to_owned()))
     };
-    path.exists() && (heading.is_empty() || has_heading())
+    let is_read = || {
+        let same = |text: &&str| Path::new(text).canonicalize().ok() == path.canonicalize().ok();
+        TEXTS.iter().any(same)
+    };
+    let is_text = path.extension().is_some_and(|extension| extension == "md");
+    path.exists() && (!is_text || is_read()) && (heading.is_empty() || has_heading())
 }
 
 /// How a link names a heading, on GitHub and in `cargo doc`.

@@ -18,11 +18,11 @@ mod transcript;
 
 use claims::*;
 use common::machine::trial;
+use experiments::*;
 use libtest_mimic::Arguments;
-use links::what_the_texts_name_exists;
+use links::*;
 use own_server::*;
 use std::process::ExitCode;
-use std::sync::Arc;
 use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ;
 
 fn main() -> ExitCode {
@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     let tests = tests![
         each_claim_has_a_test_and_each_test_with_an_id_has_a_claim,
         the_claims_of_the_arrows_are_the_arrows_of_the_diagram,
-        what_the_texts_name_exists,
+        each_link_leads_to_a_file_and_to_a_heading_in_it,
+        each_id_in_the_texts_has_a_claim,
+        each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code,
         a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ,
     ];
     let mut trials = Vec::from(tests.map(|(name, test)| trial(name, || Ok(()), test)));
@@ -41,16 +43,13 @@ fn main() -> ExitCode {
         a_panic_in_the_handler_kills_the_child_and_the_parent_prints_it,
     ];
     trials.extend(tests.map(|(name, test)| trial(name, make_crate, test)));
-    for experiment in experiments::experiments() {
-        let name = experiment.name.clone();
-        let experiment = Arc::new(experiment);
-        let (allowed, its) = (allowed.clone(), experiment.clone());
-        let needs = move || allowed.and_then(|()| its.try_tools());
-        let test = move || {
+    for (name, steps) in experiments() {
+        let (allowed, tools) = (allowed.clone(), tools(&steps));
+        let needs = move || allowed.and_then(|()| try_tools(&tools));
+        trials.push(trial(name.clone(), needs, move || {
             namespace::enter().unwrap();
-            experiment.run();
-        };
-        trials.push(trial(name, needs, test));
+            type_experiment(&name, &steps);
+        }));
     }
 
     let mut arguments = Arguments::from_args();
