@@ -31,6 +31,7 @@ fn main() {
         a_signal_does_not_make_the_server_wait_for_a_full_standard_error,
         at_the_limit_no_end_of_a_child_is_missed_before_the_sleep,
         s3_a1_listen_moves_the_socket_from_closed_to_listen,
+        f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture,
     ];
     machine::run(ignored(), tests);
 }
@@ -393,4 +394,53 @@ fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
     });
     server.wait().ok(); // it was waited for above
     assert_eq!((before, after), (Some("CLOSED"), Some("LISTEN")));
+}
+
+/// How many sockets each process holds when it enters its next call.
+fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture() {
+    let server = start(tcpserv("127.0.0.1", 0).stderr(Stdio::null()));
+    let parent = Pid::from_raw(server.id() as i32);
+    let visitor = thread::spawn(move || {
+        let end = EndServer(parent);
+        let mut stream = connect(listening_address(parent));
+        assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
+        drop(end);
+    });
+    let (mut of_parent, mut of_child) = (Vec::new(), Vec::new());
+    follow_with(&server, |pid, number| {
+        let held = if pid == parent {
+            &mut of_parent
+        } else {
+            &mut of_child
+        };
+        let calls = [
+            libc::SYS_accept4,
+            libc::SYS_clone,
+            libc::SYS_clone3,
+            libc::SYS_close,
+        ];
+        if calls.contains(&number) || number == libc::SYS_read && pid != parent {
+            held.push(sockets(pid).len());
+        }
+    });
+    join("the client", visitor);
+    let text = fs::read_to_string("src/doc/pictures.md").unwrap();
+    let (_, picture) = text.split_once("parent              child\n").unwrap();
+    let rows: Vec<_> = picture.lines().take(4).collect();
+    // What stands in the parent's column, and in the child's.
+    let drawn = |row: &str, from: usize, to: usize| {
+        let column = row.get(from..to.min(row.len())).unwrap_or_default();
+        column.split_whitespace().count()
+    };
+    let column = |from, to| rows.iter().map(move |row| drawn(row, from, to));
+    let parents: Vec<_> = column(41, 61).collect();
+    let childs: Vec<_> = column(61, 99).collect();
+    // The parent: before accept, before fork, before its close, and in the next accept.
+    assert!(
+        of_parent.windows(4).any(|held| held == parents),
+        "{of_parent:?} {parents:?}"
+    );
+    // The child: before its close, and in read.
+    assert_eq!(of_child[..2], childs[2..], "{of_child:?}");
+    assert_eq!(childs[..2], [0, 0]);
 }

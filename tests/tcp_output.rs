@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::Shutdown;
 
 #[test]
-fn o1_write_returns_when_the_bytes_are_in_the_send_buffer() {
+fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
     let addr = client.addr();

@@ -30,14 +30,23 @@ fn run_as(
 ) -> ! {
     let trial = |(name, test): Test| {
         let ignored = ignored.clone();
-        Trial::ignorable_test(name, move || match ignored {
-            Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => {
-                test();
-                Ok(Completion::Completed)
-            }
-        })
+        trial(name, move || ignored.map_or(Ok(()), Err), test)
     };
     let trials = tests.into_iter().map(trial).collect();
     libtest_mimic::run(&arguments, trials).exit()
+}
+
+/// A test that is ignored, with the reason, where this machine has not got what it needs.
+pub fn trial(
+    name: impl Into<String>,
+    needs: impl FnOnce() -> Result<(), String> + Send + 'static,
+    test: impl FnOnce() + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match needs() {
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+        Ok(()) => {
+            test();
+            Ok(Completion::Completed)
+        }
+    })
 }

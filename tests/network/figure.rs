@@ -5,16 +5,14 @@
 use crate::common::trace::{Event, events};
 use crate::common::*;
 use crate::namespace::{self, Namespace, VETH0_MAC, VETH1_MAC, ip, sysctl};
-use crate::wire::{Segment, Wire};
+use crate::wire::{Segment, Wire, show};
 use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
+use std::fs;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{fs, iter};
 
 const DELAY: Duration = Duration::from_millis(10);
 const CLIENT: &str = "192.0.2.1:40000";
@@ -22,16 +20,15 @@ const SERVER: &str = "192.0.2.2:9877";
 
 pub fn w13_the_session_of_one_line_is_the_drawing_in_the_laboratory() {
     let laboratory = without_times(&fs::read_to_string("src/doc/laboratory.md").unwrap());
+    let mut other = String::new();
     // On a busy machine a process may take longer than a segment.
-    let drawings = iter::repeat_with(drawing).take(5);
-    let other: Vec<_> = drawings
-        .take_while(|drawing| !laboratory.contains(&without_times(drawing)))
-        .collect();
-    assert!(
-        other.len() < 5,
-        "the laboratory has another drawing than this:\n{}",
-        other[0]
-    );
+    for _ in 0..5 {
+        other = drawing();
+        if laboratory.contains(&without_times(&other)) {
+            return show(format!("\n{other}"));
+        }
+    }
+    panic!("the laboratory has another drawing than this:\n{other}");
 }
 
 /// The times differ from run to run; the rest does not.
@@ -50,15 +47,15 @@ pub struct OnTheWay {
 }
 
 fn drawing() -> String {
-    let session = session(false);
+    let mut session = session(false);
     // The listings' calls: the options are this server's own, and a line without a call
     // tells a state, which the test reads itself.
-    let mut calls = session.events;
-    calls.retain(|event| event.text.contains('(') && !event.text.starts_with("setsockopt"));
-    draw(&session.segments, &calls, &session.child.to_string())
+    let calls = &mut session.events;
+    calls.retain(|call| call.text.contains('(') && !call.text.starts_with("setsockopt"));
+    draw(&session.segments, calls, &session.child.to_string())
 }
 
-/// What the wire, the kernels of both hosts and both programs say of a session of one line.
+/// What the cable, both kernels and both programs say of a session of one line.
 pub struct Session {
     pub segments: Vec<OnTheWay>,
     pub events: Vec<Event>,
@@ -67,7 +64,7 @@ pub struct Session {
     pub child: Pid,
 }
 
-/// The session of one line; the child may be stopped until the client is in FIN_WAIT_2.
+/// A session of one line. The child may be stopped until the client is in FIN_WAIT_2.
 pub fn session(is_stopped: bool) -> Session {
     namespace::enter().unwrap();
     sysctl("ip_local_port_range", "40000 40000");
@@ -98,31 +95,23 @@ pub fn session(is_stopped: bool) -> Session {
     wait_until("the ACK of the echo", || {
         connection(server, client).is_some_and(|row| row.tx_queue == 0)
     });
-    let stopped = is_stopped.then(|| {
-        wait_reading_socket(child);
-        stop(child)
-    });
+    wait_reading_socket(child);
+    let stopped = is_stopped.then(|| stop(child));
     tcpcli.ctrl_d();
     if let Some(stopped) = stopped {
         client_network.enter();
         wait_state(client, server, "FIN_WAIT_2");
-        server_network.enter();
         stopped.go_on();
     }
     let ended = tcpcli.wait();
-    let segments = cable.join().unwrap();
-    let again = || {
-        tcpserv
-            .said()
-            .last()
-            .is_some_and(|last| last.ends_with("accept(3) sleeps"))
-    };
-    wait_until("the parent to accept again", || gone(child) && again());
-
-    let said = ended.stderr.lines().map(str::to_owned);
+    let last = || tcpserv.said().pop().unwrap_or_default();
+    wait_until("the parent to accept again", || {
+        gone(child) && last().ends_with("accept(3) sleeps")
+    });
+    let of_client = ended.stderr.lines().map(str::to_owned);
     Session {
-        segments,
-        events: events(said.chain(tcpserv.said())),
+        segments: cable.join().unwrap(),
+        events: events(of_client.chain(tcpserv.said())),
         client: tcpcli.pid(),
         parent: tcpserv.pid(),
         child,
@@ -131,43 +120,36 @@ pub fn session(is_stopped: bool) -> Session {
 
 fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {
     // Parent and child run at the same time after fork. The parent is told first.
-    let is_child = |call: &Event| call.process.ends_with(&format!("[{child}]"));
-    let parent = |call: &&Event| call.process.starts_with("tcpserv") && !is_child(call);
-    let mut closes = calls
+    let closes = calls
         .iter()
-        .filter(parent)
-        .filter(|call| call.text.starts_with("close"));
-    let parent_has_closed = closes.next().map_or(Duration::ZERO, |call| call.time);
-    let start = segments[0].segment.time;
+        .find(|call| call.text.starts_with("close(4), "));
+    let parent_has_closed = closes.unwrap().time + Duration::from_nanos(1);
     let mut rows: Vec<(Duration, String)> = Vec::new();
     for call in calls {
         let what = call.text.replace(child, "PID");
         rows.push(if call.process.starts_with("tcpcli") {
             (call.time, format!("{:6} {what}", ""))
-        } else if is_child(call) {
-            let after_parent = parent_has_closed + Duration::from_nanos(1);
-            let time = after_parent.max(call.time);
+        } else if call.process == format!("tcpserv[{child}]") {
+            let time = call.time.max(parent_has_closed);
             (time, format!("{:67}child: {what}", ""))
         } else {
             (call.time, format!("{:67}{what}", ""))
         });
     }
+    let start = segments[0].segment.time;
     for OnTheWay { segment, states } in segments {
         let (client, server) = states;
         let ms = (segment.time - start).as_secs_f64() * 1000.0;
         let arrow = arrow(segment);
-        rows.push((
-            segment.time,
-            format!("{ms:6.1} {client:11} {arrow} {server}"),
-        ));
+        let row = format!("{ms:6.1} {client:11} {arrow} {server}");
+        rows.push((segment.time, row));
     }
     rows.sort_by_key(|(time, _)| *time);
-    let head = format!("{:>6} {:60}tcpserv", "ms", "tcpcli");
-    let end = format!("{:6} {:59} CLOSED", "", "TIME_WAIT");
-    let rows = rows.iter().map(|(_, row)| row.trim_end());
-    let lines = iter::once(head.as_str()).chain(rows).chain([end.as_str()]);
-    let line = |line| format!("{line}\n");
-    lines.map(line).collect()
+    let mut drawing = format!("{:>6} {:60}tcpserv\n", "ms", "tcpcli");
+    for (_, row) in rows {
+        drawing += &format!("{}\n", row.trim_end());
+    }
+    drawing + &format!("{:6} {:59} CLOSED\n", "", "TIME_WAIT")
 }
 
 fn arrow(segment: &Segment) -> String {
@@ -207,50 +189,26 @@ impl Host {
 /// Carries each segment to the other host, until the server's end of the connection is gone.
 fn carry(mut client: Host, mut server: Host) -> Vec<OnTheWay> {
     let mut carried = Vec::new();
+    let mut before = "LISTEN";
     loop {
-        let segment = next(&mut client, &mut server);
+        let segment = wait_for("a segment", || {
+            client.wire.next_now().or_else(|| server.wire.next_now())
+        });
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - segment.time;
         thread::sleep(DELAY.saturating_sub(elapsed));
-        let before = if carried.is_empty() {
-            "LISTEN"
-        } else {
-            "CLOSED"
-        };
         let states = (
             client.state().unwrap_or("CLOSED"),
             server.state().unwrap_or(before),
         );
-        let to = if segment.to == server.local {
-            &server
-        } else {
-            &client
-        };
+        before = "CLOSED";
+        let to_server = segment.to == server.local;
+        let to = if to_server { &mut server } else { &mut client };
         to.wire.send(&copy(&segment.frame));
-        let over = states.1 == "LAST_ACK" && segment.to == server.local;
         carried.push(OnTheWay { segment, states });
-        if over {
+        if to_server && states.1 == "LAST_ACK" {
             wait_until("the server's end to be gone", || server.state().is_none());
             assert_eq!(client.state(), Some("TIME_WAIT"));
             return carried;
-        }
-    }
-}
-
-/// The next segment that one of the hosts sends.
-fn next(client: &mut Host, server: &mut Host) -> Segment {
-    loop {
-        let mut ends =
-            [&client, &server].map(|host| PollFd::new(host.wire.socket.as_fd(), PollFlags::POLLIN));
-        let deadline = PollTimeout::try_from(DEADLINE).unwrap();
-        assert_ne!(poll(&mut ends, deadline), Ok(0), "no segment comes");
-        if let Some(segment) = client.wire.next_now().or_else(|| server.wire.next_now()) {
-            for (connection, isn) in client.wire.isn.clone() {
-                server.wire.isn.insert(connection, isn);
-            }
-            for (connection, isn) in server.wire.isn.clone() {
-                client.wire.isn.insert(connection, isn);
-            }
-            return segment;
         }
     }
 }

@@ -4,11 +4,12 @@
 //! Each test has one, so all of them use the same addresses and ports, set the kernel's
 //! timers for themselves alone, and cut their links, at the same time.
 
-use crate::common::wait_until;
+use crate::common::{descriptors, wait_until};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::libc;
 use nix::net::if_::InterfaceFlags;
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{getgid, getuid};
+use nix::unistd::{Pid, getgid, getuid};
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
@@ -38,6 +39,7 @@ pub const VETH1_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// # Errors
 /// Why this machine does not allow it.
 pub fn allow() -> Result<(), String> {
+    try_ip("")?; // before anything is changed
     if unshare(CloneFlags::CLONE_NEWNET).is_err() {
         // An ordinary user may do so as the root of a user namespace.
         let (uid, gid) = (getuid(), getgid());
@@ -71,6 +73,18 @@ fn link_is_up() -> bool {
     let interfaces: Vec<_> = getifaddrs().unwrap().filter(up).collect();
     let is_up = |name: &str| interfaces.iter().any(|up| up.interface_name == name);
     is_up("veth0") && is_up("veth1")
+}
+
+/// What make or an editor has left open is not for the programs: the drawing and the
+/// experiments show their descriptors by number.
+pub fn close_inherited_descriptors_in_children() {
+    for (number, _) in descriptors(Pid::this()) {
+        if number > 2 {
+            // SAFETY: it takes plain numbers. The descriptor that listed the others is closed
+            // already: that is an error, and no harm.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
 }
 
 /// Tries IPv6 in this network.

@@ -154,3 +154,22 @@ pub fn f11_one_port_has_three_sockets() {
     });
     assert_eq!(drawn.collect::<Vec<_>>(), sockets);
 }
+
+pub fn f1_a_line_goes_through_the_calls_of_the_picture() {
+    let text = fs::read_to_string("src/doc/pictures.md").unwrap();
+    let (_, picture) = text.split_once("flowchart LR\n").unwrap();
+    let (picture, _) = picture.split_once("```").unwrap();
+    let labels = picture.split('|').skip(1).step_by(2);
+    let drawn: Vec<_> = labels
+        .flat_map(|label| label.trim_matches('"').split(", "))
+        .collect();
+    let mut events = session(false).events;
+    events.sort_by_key(|event| event.time);
+    let mut told = events
+        .iter()
+        .filter_map(|event| call(&event.text, "sleeps"));
+    assert_eq!(drawn.len(), 6);
+    for call in drawn {
+        assert!(told.any(|told| told == call), "{call}: {events:#?}");
+    }
+}

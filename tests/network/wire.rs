@@ -1,22 +1,24 @@
 //! The segments that arrive at an interface, as the kernel shows them to a packet socket.
 
 use crate::common::DEADLINE;
-use etherparse::{NetSlice, SlicedPacket, TcpOptionElement, TransportSlice};
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use libtest_mimic::Arguments;
+use nix::errno::Errno;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::sockopt::{ReceiveTimeout, ReceiveTimestampns};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind,
     recvmsg, send, setsockopt, socket,
 };
-use nix::sys::time::TimeSpec;
+use nix::sys::time::{TimeSpec, TimeVal, TimeValLike};
 use std::collections::HashMap;
 use std::fmt;
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A TCP segment. Sequence numbers are relative to the initial ones, as in `tcpdump`'s
 /// lines: a SYN has number 0, the first byte number 1.
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 pub struct Segment {
     /// When it arrived, since 1970.
     pub time: Duration,
+    /// `client` or `server`
+    pub side: &'static str,
     pub from: SocketAddr,
     pub to: SocketAddr,
     /// `SYN`, `SYN ACK`, `ACK`, `FIN ACK`, `RST` or `RST ACK`. PSH is left out.
@@ -31,8 +35,6 @@ pub struct Segment {
     pub seq: u32,
     /// 0 without the flag.
     pub ack: u32,
-    /// What a SYN says.
-    pub mss: Option<u16>,
     pub data: Vec<u8>,
     /// The whole Ethernet frame.
     pub frame: Vec<u8>,
@@ -54,9 +56,13 @@ impl fmt::Display for Segment {
 
 /// A packet socket on one interface.
 pub struct Wire {
-    pub socket: OwnedFd,
+    socket: OwnedFd,
     /// The initial sequence numbers, by where a segment comes from and goes to.
     pub isn: HashMap<(SocketAddr, SocketAddr), u32>,
+    /// Where the first SYN goes to.
+    server: Option<SocketAddr>,
+    /// The time of the first segment that it shows.
+    start: Option<Duration>,
 }
 
 impl Wire {
@@ -79,64 +85,75 @@ impl Wire {
         let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), None) };
         bind(socket.as_raw_fd(), &address.unwrap()).unwrap();
         setsockopt(&socket, ReceiveTimestampns, &true).unwrap();
-        let isn = HashMap::new();
-        Wire { socket, isn }
+        let deadline = TimeVal::seconds(DEADLINE.as_secs() as i64);
+        setsockopt(&socket, ReceiveTimeout, &deadline).unwrap();
+        Wire {
+            socket,
+            isn: HashMap::new(),
+            server: None,
+            start: None,
+        }
     }
 
-    /// Sends a frame.
-    pub fn send(&self, frame: &[u8]) {
+    /// Sends a frame, and returns the segment in it.
+    pub fn send(&mut self, frame: &[u8]) -> Segment {
         let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty());
         assert_eq!(sent, Ok(frame.len()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.parse(frame, now).unwrap()
     }
 
     /// The next segment.
     #[track_caller]
     pub fn next(&mut self) -> Segment {
-        self.receive(DEADLINE).expect("no segment comes")
+        self.receive(MsgFlags::empty()).expect("no segment comes")
     }
 
     /// The next segment, if it has come already.
     pub fn next_now(&mut self) -> Option<Segment> {
-        self.receive(Duration::ZERO)
+        self.receive(MsgFlags::MSG_DONTWAIT)
     }
 
-    /// The segments that have come already.
-    pub fn rest(&mut self) -> Vec<Segment> {
-        std::iter::from_fn(|| self.next_now()).collect()
-    }
-
-    fn receive(&mut self, patience: Duration) -> Option<Segment> {
-        let start = Instant::now();
+    fn receive(&mut self, how: MsgFlags) -> Option<Segment> {
+        let mut frame = [0; 65_600]; // lo has an MTU of 65,536
         loop {
-            let left = patience.saturating_sub(start.elapsed());
-            let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut ready, PollTimeout::try_from(left).unwrap()) == Ok(0) {
-                return None;
-            }
-            let mut frame = [0; 65_600]; // lo has an MTU of 65,536
-            let (n, leaves, time) = self.receive_frame(&mut frame);
+            let mut iov = [IoSliceMut::new(&mut frame)];
+            let mut space = nix::cmsg_space!(TimeSpec);
+            let fd = self.socket.as_raw_fd();
+            let got = match recvmsg::<LinkAddr>(fd, &mut iov, Some(&mut space), how) {
+                Err(Errno::EAGAIN) => return None,
+                got => got.unwrap(),
+            };
+            let time = got.cmsgs().unwrap().find_map(|message| match message {
+                ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
+                _ => None,
+            });
             // On lo a packet is seen twice: as it leaves, and as it arrives.
-            if leaves {
-                continue;
-            }
-            if let Some(segment) = self.parse(&frame[..n], time) {
-                return Some(segment);
+            let leaves = got.address.unwrap().pkttype() == libc::PACKET_OUTGOING;
+            let n = got.bytes;
+            let segment = self.parse(&frame[..n], time.unwrap());
+            if segment.is_some() && !leaves {
+                return segment;
             }
         }
     }
 
-    /// Receives a frame that is there: its length, whether it leaves the interface, its time.
-    fn receive_frame(&self, frame: &mut [u8]) -> (usize, bool, Duration) {
-        let mut iov = [IoSliceMut::new(frame)];
-        let mut space = nix::cmsg_space!(TimeSpec);
-        let fd = self.socket.as_raw_fd();
-        let got = recvmsg::<LinkAddr>(fd, &mut iov, Some(&mut space), MsgFlags::empty()).unwrap();
-        let time = got.cmsgs().unwrap().find_map(|message| match message {
-            ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
-            _ => None,
-        });
-        let leaves = got.address.unwrap().pkttype() == libc::PACKET_OUTGOING;
-        (got.bytes, leaves, time.unwrap())
+    /// The segments that have come already, as `client: SYN seq 0 length 0`.
+    pub fn outline(&mut self) -> Vec<String> {
+        let rest: Vec<_> = std::iter::from_fn(|| self.next_now()).collect();
+        rest.iter().for_each(|segment| self.show(segment));
+        let line = |segment: &Segment| format!("{}: {segment}", segment.side);
+        rest.iter().map(line).collect()
+    }
+
+    /// Prints a segment, if its reader asked for it.
+    pub fn show(&mut self, segment: &Segment) {
+        if self.start.is_none() {
+            show(String::new()); // after the test's name
+        }
+        let start = *self.start.get_or_insert(segment.time);
+        let seconds = segment.time.saturating_sub(start).as_secs_f64();
+        show(format!("{seconds:8.3} {}: {segment}", segment.side));
     }
 
     /// The TCP segment in a frame, if it holds one.
@@ -149,6 +166,7 @@ impl Wire {
         };
         let from = SocketAddr::from((ip.header().source_addr(), tcp.source_port()));
         let to = SocketAddr::from((ip.header().destination_addr(), tcp.destination_port()));
+        let server = self.server.get_or_insert(to);
         if tcp.syn() {
             self.isn.insert((from, to), tcp.sequence_number());
         }
@@ -163,31 +181,22 @@ impl Wire {
         let ack = tcp.acknowledgment_number().wrapping_sub(isn(to, from));
         Some(Segment {
             time,
+            side: if *server == to { "client" } else { "server" },
             from,
             to,
             flags: flags.join(" "),
             seq: tcp.sequence_number().wrapping_sub(isn(from, to)),
             ack: if tcp.ack() { ack } else { 0 },
-            mss: tcp.options_iterator().find_map(|option| match option {
-                Ok(TcpOptionElement::MaximumSegmentSize(mss)) => Some(mss),
-                _ => None,
-            }),
             data: tcp.payload().to_vec(),
             frame: frame.to_vec(),
         })
     }
 }
 
-/// Direction, flags, numbers and length of each segment, to compare. A segment comes from
-/// the client if it goes to this server.
-pub fn outline(segments: &[Segment], server: SocketAddr) -> Vec<String> {
-    let line = |segment: &Segment| {
-        let side = if segment.to == server {
-            "client"
-        } else {
-            "server"
-        };
-        format!("{side}: {segment}")
-    };
-    segments.iter().map(line).collect()
+/// Prints a line, if its reader asked for it: `cargo test w8_ -- --nocapture`.
+pub fn show(line: String) {
+    static ASKED: LazyLock<bool> = LazyLock::new(|| Arguments::from_args().nocapture);
+    if *ASKED {
+        println!("{line}");
+    }
 }

@@ -1,6 +1,9 @@
-//! The form of the console blocks in src/doc/laboratory.md, and whether a terminal shows them.
+//! The form of the console blocks, and whether a terminal shows them: see "How to read an
+//! experiment" in src/doc/laboratory.md.
 
+use crate::texts::Block;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 
 /// What the numbers of an experiment stand for.
 pub type Numbers = HashMap<String, String>;
@@ -12,6 +15,16 @@ pub struct Step {
     pub terminal: usize,
     pub typed: Typed,
     pub shown: Vec<String>,
+    /// The prompt comes before anything else is typed at this terminal.
+    pub ends: bool,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Step { line, terminal, .. } = self;
+        let shown = self.shown.join("\n");
+        write!(f, "line {line}: terminal {terminal} is to show\n{shown}")
+    }
 }
 
 #[derive(PartialEq)]
@@ -24,24 +37,25 @@ pub enum Typed {
     Nothing,
 }
 
-/// The steps in the console blocks of these lines, which have their numbers.
-pub fn steps(lines: &[(usize, &str)]) -> Vec<Step> {
+/// The steps in these blocks.
+pub fn steps(blocks: &[Block]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut in_block = false;
-    for &(number, line) in lines {
-        if line.starts_with("```") {
-            in_block = line == "```console";
-        } else if in_block {
-            match typed(line) {
-                Some((terminal, typed)) => steps.push(Step {
-                    line: number,
-                    terminal,
-                    typed,
-                    shown: Vec::new(),
-                }),
-                None => steps.last_mut().unwrap().shown.push(line.to_owned()),
-            }
+    for (number, line) in blocks.iter().flat_map(|block| &block.lines) {
+        let Some((terminal, typed)) = typed(line) else {
+            steps.last_mut().unwrap().shown.push(line.clone());
+            continue;
+        };
+        let before = steps.iter_mut().rfind(|step| step.terminal == terminal);
+        if let Some(before) = before {
+            before.ends = matches!(typed, Typed::Command(_));
         }
+        steps.push(Step {
+            line: *number,
+            terminal,
+            typed,
+            shown: Vec::new(),
+            ends: true,
+        });
     }
     steps
 }
@@ -66,12 +80,9 @@ impl Step {
 
     /// Whether this is what the terminal is to show. If so, learns the numbers.
     pub fn is_shown(&self, shown: &str, numbers: &mut Numbers) -> bool {
-        let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        let expected: Vec<_> = self.shown.iter().map(|line| fold(line)).collect();
-        let expected: Vec<_> = expected.iter().map(|line| words(line)).collect();
-        let shown: Vec<_> = shown.lines().map(fold).collect();
-        let shown = shown.iter().filter(|line| !line.is_empty());
-        let shown: Vec<_> = shown.map(|line| words(line)).collect();
+        let expected: Vec<_> = self.shown.iter().map(|line| words(line)).collect();
+        let shown: Vec<_> = shown.lines().map(words).collect();
+        let shown: Vec<_> = shown.into_iter().filter(|line| !line.is_empty()).collect();
         // ss has no order; and where nothing is typed, the programs of before show something.
         let any_order = self.only_looks() || self.typed == Typed::Nothing;
         match lines_match(&expected, &shown, any_order, numbers) {
@@ -103,12 +114,17 @@ pub fn with_numbers(command: &str, numbers: &Numbers) -> String {
     words(command).into_iter().map(of_this_machine).collect()
 }
 
-/// The numbers and the times in a line, and each other character.
+/// The numbers and the times in a line, and each other character. White space is one blank.
 fn words(line: &str) -> Vec<&str> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let mut words = Vec::new();
-    let mut rest = line;
+    let mut rest = line.trim();
     while let Some(first) = rest.chars().next() {
+        if first.is_whitespace() {
+            words.push(" ");
+            rest = rest.trim_start();
+            continue;
+        }
         let n = digits(rest);
         let fraction = rest[n..].strip_prefix('.').map_or(0, digits);
         let is_time = (n, fraction) == (10, 6);
@@ -128,6 +144,7 @@ fn is_time(word: &str) -> bool {
     word.len() == 17
 }
 
+/// Whether these lines are shown. If so, returns the numbers that it has learned, too.
 fn lines_match(
     expected: &[Vec<&str>],
     shown: &[Vec<&str>],
@@ -138,26 +155,20 @@ fn lines_match(
         let over = expected.iter().all(|line| may_be_missing(line));
         return over.then(|| numbers.clone());
     };
-    (0..expected.len()).find_map(|n| {
-        let (before, line) = (&expected[..n], &expected[n]);
-        if !before
+    let is_ellipsis = |n: &usize| expected[*n] == ["…"];
+    let (last, lines): (Vec<_>, Vec<_>) = (0..expected.len()).partition(is_ellipsis);
+    lines.into_iter().chain(last).find_map(|n| {
+        let line = &expected[n];
+        let (earlier, missing): (Vec<_>, Vec<_>) = expected[..n]
             .iter()
-            .all(|earlier| may_swap(earlier, line, any_order))
-        {
-            return None;
-        }
-        let left = [before, &expected[n + 1..]].concat();
-        let with = |expected: &[Vec<&str>]| {
-            let mut learned = numbers.clone();
-            line_matches(without_brackets(line), first, &mut learned)
-                .then(|| lines_match(expected, others, any_order, &learned))?
-        };
-        let without = || lines_match(&left, shown, any_order, numbers);
-        match line[..] {
-            ["…"] => without().or_else(|| with(expected)),
-            ["(", .., ")"] => with(&left).or_else(without),
-            _ => with(&left),
-        }
+            .cloned()
+            .partition(|earlier| may_swap(earlier, line, any_order));
+        let mut learned = numbers.clone();
+        let is_it = missing.iter().all(|line| may_be_missing(line))
+            && line_matches(without_brackets(line), first, &mut learned);
+        let later = &expected[if is_ellipsis(&n) { n } else { n + 1 }..];
+        let left = [&earlier, later].concat();
+        is_it.then(|| lines_match(&left, others, any_order, &learned))?
     })
 }
 
@@ -215,81 +226,46 @@ fn stands_for(word: &str, shown: &str, numbers: &mut Numbers) -> bool {
     }
 }
 
-/// Whether a terminal that shows `shown` after `block`'s only command is right.
-fn is_right(block: &str, shown: &str) -> bool {
-    let block = format!("```console\n{block}\n```");
-    let lines: Vec<_> = (1..).zip(block.lines()).collect();
-    steps(&lines)[0].is_shown(shown, &mut Numbers::new())
-}
+/// In a line: what is typed, what the text shows, right, wrong. A stroke ends a line.
+const CASES: &str = "
+    Short numbers and 9877 are themselves; white space does not count.
+    1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT   1 :9877 | CLOSE-WAIT 7 :9877
+    1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT 1 :9877 | CLOSE-WAIT 1 :9878
+    1$ date | fd=4 | fd=4 | fd=41
+    A longer one is any number, but always the same one. Two processes are two.
+    1$ date | 6231 in 6230/6231 in 6232 | 5 in 4/5 in 12345 | 5 in 4/6 in 12345
+    1$ date | 6231 in 6230 | 5 in 4 | 5 in x
+    1$ look | pid=6231/pid=6232 | pid=77/pid=78 | pid=77/pid=77
+    1$ date | 1764044103.743382 a | 1764044104.000000 a | 17640441 a
+    Lines have their order, but for those of ss and of several programs.
+    1$ date | one/two | one/two | two/one
+    1$ look | one/two | two/one | two/two
+    1> | one/two | two/one | two
+    1$ date | IP a/IP b | IP a/IP b | IP b/IP a
+    1> | 1764044103.743382 IP a/1764044103.743383 tcpcli[1] b | 1764044104.000000 tcpcli[1] b/1764044104.000000 IP a | b
+    1> | 1764044103.743382 IP a/1764044103.743383 IP b | 1764044104.000000 IP a/1764044104.000000 IP b | 1764044104.000000 IP b/1764044104.000000 IP a
+    An ellipsis is any text or any lines; a line in brackets may be missing.
+    1$ date | a…z | a to z | a to y
+    1$ date | a/…/z | a/b/c/z | a/b
+    1$ date | a/…/z | a/z | z
+    1$ date | a/(b)/c | a/b/c | a/d/c
+    1$ date | a/(b)/c | a/c | a/c/b
+    1$ date | a | a | a/b";
 
-pub fn a_number_of_up_to_three_digits_is_itself_and_so_is_9877() {
-    let look = "3$ look
-CLOSE-WAIT 1      0          127.0.0.1:9877     127.0.0.1:52534 users:((\"tcpserv\",pid=6231,fd=4))";
-    let shown = |recv_q: u32, port: u32, fd: u32| {
-        format!(
-            "CLOSE-WAIT {recv_q} 0 127.0.0.1:{port} 127.0.0.1:40000 users:((\"tcpserv\",pid=77,fd={fd}))\n"
-        )
-    };
-    assert!(is_right(look, &shown(1, 9877, 4)));
-    assert!(!is_right(look, &shown(7, 9877, 4)));
-    assert!(!is_right(look, &shown(11, 9877, 4)));
-    assert!(!is_right(look, &shown(1, 9878, 4)));
-    assert!(!is_right(look, &shown(1, 9877, 3)));
-    assert!(!is_right(
-        look,
-        &shown(1, 9877, 4).replace("77,", "77,ino=1,")
-    ));
-}
-
-pub fn a_longer_number_is_any_number_but_always_the_same_one() {
-    let block = "1$ date\n6231 in 6230\n6231 in 6232";
-    assert!(is_right(block, "5 in 4\n5 in 12345678\n"));
-    assert!(!is_right(block, "5 in 4\n6 in 12345678\n"));
-    let two = "1$ look\npid=6231,fd=3\npid=6232,fd=4";
-    assert!(is_right(two, "pid=77,fd=3\npid=78,fd=4\n"));
-    assert!(!is_right(two, "pid=77,fd=3\npid=77,fd=4\n"));
-    assert!(!is_right(block, "5 in 4\n5 in x\n"));
-    let time = "1$ date\n1764044103.743382 6231";
-    assert!(is_right(time, "1764044104.000000 1\n"));
-    assert!(!is_right(time, "17640441 1\n"));
-}
-
-pub fn lines_come_in_their_order_but_for_those_of_ss_and_of_several_programs() {
-    let in_order = "one\ntwo\n";
-    assert!(is_right("1$ date\none\ntwo", in_order));
-    assert!(!is_right("1$ date\ntwo\none", in_order));
-    assert!(is_right("1$ look\ntwo\none", in_order));
-    assert!(is_right("1>\ntwo\none", in_order));
-    assert!(!is_right("1$ look\none\none", in_order));
-    let [a, b, c] = [
-        "1764044103.743382 tcpserv[6231] a",
-        "1764044103.743383 tcpserv[6231] b",
-        "1764044103.743384 tcpserv[6230] c",
-    ];
-    let sort = format!("1$ sort log\n{a}\n{b}\n{c}");
-    assert!(is_right(&sort, &format!("{a}\n{c}\n{b}\n")));
-    assert!(!is_right(&sort, &format!("{b}\n{a}\n{c}\n")));
-    assert!(!is_right(&sort, &format!("{a}\n{c}\n")));
-    assert!(is_right(
-        &format!("1>\n{a}\n{b}\n{c}"),
-        &format!("{a}\n{c}\n{b}\n")
-    ));
-    assert!(!is_right(
-        &format!("1>\n{a}\n{b}\n{c}"),
-        &format!("{b}\n{a}\n{c}\n")
-    ));
-}
-
-pub fn only_what_an_ellipsis_or_brackets_allow_may_differ() {
-    assert!(is_right("1$ date\na…z", "a to z\n"));
-    assert!(!is_right("1$ date\na…z", "a to y\n"));
-    assert!(is_right("1$ date\na\n…\nz", "a\nb\nc\nz\n"));
-    assert!(is_right("1$ date\na\n…\nz", "a\nz\n"));
-    assert!(!is_right("1$ date\na\n…\nz", "a\nb\n"));
-    assert!(is_right("1$ date\na\n(b)\nc", "a\nb\nc\n"));
-    assert!(is_right("1$ date\na\n(b)\nc", "a\nc\n"));
-    assert!(!is_right("1$ date\na\n(b)\nc", "a\nd\nc\n"));
-    assert!(!is_right("1$ date\na", "a\nb\n"));
-    assert!(!is_right("1$ date\na\nb", "a\n"));
-    assert!(!is_right("1$ date", "a\n"));
+pub fn a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ() {
+    let cases = CASES.lines().filter(|line| line.contains('|'));
+    for case in cases {
+        let cells: Vec<_> = case
+            .split('|')
+            .map(|cell| cell.trim().replace('/', "\n"))
+            .collect();
+        let text = format!("{}\n{}", cells[0], cells[1]);
+        let block = Block {
+            lines: (1..).zip(text.lines().map(str::to_owned)).collect(),
+            ..Block::default()
+        };
+        let step = steps(&[block]).remove(0);
+        let is_shown = |shown: &str| step.is_shown(shown, &mut Numbers::new());
+        assert!(is_shown(&cells[2]) && !is_shown(&cells[3]), "{case}");
+    }
 }

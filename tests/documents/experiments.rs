@@ -1,0 +1,272 @@
+//! The experiments of src/doc/laboratory.md and the sessions of README, typed in terminals as
+//! the laboratory's first section says.
+
+use crate::common::terminal::Terminal;
+use crate::common::*;
+use crate::texts::{TEXTS, blocks};
+use crate::transcript::{Numbers, Step, Typed, steps, with_numbers};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+/// What the section with this heading types is typed before each experiment.
+const ONCE: &str = "How to read an experiment";
+
+/// What is typed in each section of the texts, and a name for it, such as
+/// `experiment_1_one_session_on_one_time_line`.
+pub fn experiments() -> Vec<(String, Vec<Step>)> {
+    let mut experiments = Vec::new();
+    for text in TEXTS {
+        let mut blocks = blocks(text);
+        blocks.retain(|block| block.kind == "console");
+        let (once, blocks): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|block| block.section == ONCE);
+        for blocks in blocks.chunk_by(|one, next| one.section == next.section) {
+            let section = &blocks[0].section;
+            let has_number = section.starts_with(|c: char| c.is_ascii_digit());
+            let name = if has_number { "experiment" } else { text };
+            let name = format!("{name} {section}").to_lowercase();
+            let words = name.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+            let mut typed = steps(&once);
+            typed.extend(steps(blocks));
+            experiments.push((words.join("_"), typed));
+        }
+    }
+    experiments
+}
+
+/// A tool, and a command that tries it. tcpdump gives its privileges up also to read a file, here
+/// one without packets.
+type Tool = (&'static str, &'static str);
+const TOOLS: [Tool; 5] = [
+    ("ss", "ss --version"),
+    ("ps", "ps --version"),
+    ("python3", "python3 --version"),
+    ("strace", "strace -o /dev/null true"),
+    (
+        "tcpdump",
+        r"printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0\0' | tcpdump -r -",
+    ),
+];
+
+/// The tools that are typed in these steps.
+pub fn tools(steps: &[Step]) -> Vec<Tool> {
+    let has = |step: &Step, tool: &str| match &step.typed {
+        Typed::Command(command) => command.split(' ').any(|word| word == tool),
+        _ => false,
+    };
+    let is_typed = |(tool, _): &Tool| steps.iter().any(|step| has(step, tool));
+    TOOLS.into_iter().filter(is_typed).collect()
+}
+
+/// Tries them.
+///
+/// # Errors
+/// Which of them is missing, or is forbidden.
+pub fn try_tools(tools: &[Tool]) -> Result<(), String> {
+    for &(tool, command) in tools {
+        if tool == "strace" && cfg!(not(target_env = "gnu")) {
+            return Err("the C library is not glibc: it makes other system calls".to_owned());
+        }
+        let tried = Command::new("bash").args(["-c", command]).output();
+        let tried = tried.map_err(|why| format!("bash: {why}"))?;
+        if !tried.status.success() {
+            let said = String::from_utf8_lossy(&tried.stderr);
+            return Err(said.lines().last().unwrap_or(tool).to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Types an experiment, and sees that nothing is left.
+pub fn type_experiment(name: &str, steps: &[Step]) {
+    Laboratory::open(name).run(steps);
+}
+
+/// The terminals of an experiment, in a directory of their own. Dropped, nothing is left.
+struct Laboratory {
+    directory: PathBuf,
+    shells: BTreeMap<usize, Shell>,
+    numbers: Numbers,
+}
+
+impl Laboratory {
+    fn open(name: &str) -> Laboratory {
+        let directory = env::temp_dir().join(format!("{name}_{}", Pid::this()));
+        fs::create_dir(&directory).unwrap();
+        Laboratory {
+            directory,
+            shells: BTreeMap::new(),
+            numbers: Numbers::new(),
+        }
+    }
+
+    fn run(&mut self, steps: &[Step]) {
+        for steps in steps.chunk_by(|one, next| one.only_looks() && next.only_looks()) {
+            let start = Instant::now();
+            let numbers = self.numbers.clone();
+            // A test is faster than a person, so it may have to look again.
+            while let Err(why) = steps.iter().try_for_each(|step| self.run_step(step)) {
+                let again = steps[0].only_looks() && start.elapsed() < DEADLINE;
+                assert!(again, "{why}The numbers are {:?}", self.numbers);
+                self.numbers.clone_from(&numbers);
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        for shell in self.shells.values_mut() {
+            shell.shows_nothing_else();
+            let bash = shell.terminal.pid();
+            let over = || members_of_session(bash) == [bash];
+            wait_until("all programs to end", over);
+        }
+        let files: Vec<_> = fs::read_dir(&self.directory).unwrap().collect();
+        assert!(files.is_empty(), "these are left: {files:?}");
+    }
+
+    /// Types a step. If the terminal shows something else, returns what.
+    fn run_step(&mut self, step: &Step) -> Result<(), String> {
+        let shell = self.shells.entry(step.terminal);
+        let shell = shell.or_insert_with(|| Shell::open(step.terminal, &self.directory));
+        shell.type_in(&step.typed, &self.numbers);
+        let start = Instant::now();
+        loop {
+            let shown = shell.look();
+            let ended = shell.at_prompt;
+            let is_right = (ended || !step.ends) && step.is_shown(&shown, &mut self.numbers);
+            let over = start.elapsed() > DEADLINE || ended && step.only_looks();
+            if is_right || over {
+                shell.new.drain(..shown.len());
+                shell.any_more = step.shown.last().is_some_and(|line| line == "…");
+                let wrong = format!("{step}\n\nand this comes:\n{shown}\n");
+                return is_right.then_some(()).ok_or(wrong);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Laboratory {
+    fn drop(&mut self) {
+        for shell in self.shells.values() {
+            if thread::panicking() {
+                let screen = shell.terminal.screen();
+                eprintln!("\nTerminal {}:\n{screen}", shell.number);
+            }
+            // One of them may just have started another.
+            let programs = || members_of_session(shell.terminal.pid());
+            while !programs().is_empty() {
+                for program in programs() {
+                    let _ = kill(program, Signal::SIGKILL);
+                }
+            }
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// bash in a terminal.
+struct Shell {
+    number: usize,
+    terminal: Terminal,
+    at_prompt: bool,
+    /// How much of the screen is in `new`, or was.
+    taken: usize,
+    /// What no step has looked at, without the prompt.
+    new: String,
+    /// Whether it may show any more lines until something is typed.
+    any_more: bool,
+}
+
+impl Shell {
+    fn open(number: usize, directory: &Path) -> Shell {
+        let programs = Path::new(TCPSERV).parent().unwrap().to_owned();
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([programs].into_iter().chain(env::split_paths(&path)));
+        // Without its line editor the terminal shows what is typed, not bash.
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "--noprofile", "--noediting"]);
+        bash.current_dir(directory).env_clear();
+        bash.env("PATH", path.unwrap()).env("LC_ALL", "C");
+        bash.env("PS1", format!("{number}$ "));
+        bash.env("BASH_FUNC_sudo%%", "() { \"$@\"; }");
+        Shell {
+            number,
+            terminal: Terminal::run(&mut bash, None),
+            at_prompt: false,
+            taken: 0,
+            new: String::new(),
+            any_more: false,
+        }
+    }
+
+    fn type_in(&mut self, typed: &Typed, numbers: &Numbers) {
+        let (keys, echo) = match typed {
+            Typed::Nothing => return,
+            Typed::Command(command) => {
+                self.wait("the prompt", |shell| shell.at_prompt);
+                let line = with_numbers(command, numbers) + "\n";
+                (line.clone(), line)
+            }
+            Typed::Text(text) => {
+                let bash = self.terminal.pid();
+                self.wait("a program to run", |_| foreground(bash) != bash);
+                match text.as_str() {
+                    "^C" => ("\x03".to_owned(), text.clone()),
+                    "^D" => ("\x04".to_owned(), String::new()),
+                    "^Z" => ("\x1a".to_owned(), text.clone()),
+                    _ => (format!("{text}\n"), format!("{text}\n")),
+                }
+            }
+        };
+        self.shows_nothing_else();
+        self.at_prompt = false;
+        self.terminal.keys(keys.as_bytes());
+        // Where any lines may come, they may come now.
+        let place = |shell: &Shell| match shell.any_more {
+            true => shell.new.find(&echo),
+            false => shell.new.starts_with(&echo).then_some(0),
+        };
+        self.wait("what is typed", |shell| place(shell).is_some());
+        let end = place(self).unwrap() + echo.len();
+        self.new.drain(..end);
+    }
+
+    fn wait(&mut self, what: &str, mut is_so: impl FnMut(&Shell) -> bool) {
+        let what = format!("{what} in terminal {}", self.number);
+        wait_until(what, || {
+            self.look();
+            is_so(self)
+        });
+    }
+
+    /// The whole lines that no step has looked at.
+    fn look(&mut self) -> String {
+        let screen = self.terminal.screen().replace('\r', "");
+        self.new.push_str(&screen[self.taken..]);
+        self.taken = screen.len();
+        let prompt = format!("{}$ ", self.number);
+        let mut starts = self.new.match_indices(&prompt).map(|(start, _)| start);
+        let start = starts.find(|&start| start == 0 || self.new[..start].ends_with('\n'));
+        if let Some(start) = start {
+            self.new.replace_range(start..start + prompt.len(), "");
+            self.at_prompt = true;
+        }
+        let end = self.new.rfind('\n').map_or(0, |newline| newline + 1);
+        self.new[..end].to_owned()
+    }
+
+    fn shows_nothing_else(&mut self) {
+        let more = self.look();
+        let number = self.number;
+        assert!(
+            self.any_more || more.trim().is_empty(),
+            "terminal {number} shows also\n{more}"
+        );
+        self.new.drain(..more.len());
+    }
+}

@@ -1,0 +1,64 @@
+//! The texts are true: the experiments show what stands there, the server of one's own runs,
+//! each claim has its test, and what a text names exists.
+//!
+//! The experiments need network namespaces, and the tools that they type. Without them they are
+//! shown as ignored, with the reason.
+
+mod claims;
+#[path = "../common/mod.rs"]
+mod common;
+mod experiments;
+mod links;
+#[allow(dead_code)] // the tests of the segments use all of it
+#[path = "../network/namespace.rs"]
+mod namespace;
+mod own_server;
+mod pictures;
+mod texts;
+mod transcript;
+
+use claims::*;
+use common::machine::trial;
+use experiments::*;
+use libtest_mimic::Arguments;
+use links::*;
+use own_server::*;
+use pictures::*;
+use std::process::ExitCode;
+use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ;
+
+fn main() -> ExitCode {
+    namespace::close_inherited_descriptors_in_children();
+    // It cannot be done beside a second thread.
+    let allowed = namespace::allow();
+    let tests = tests![
+        each_claim_has_a_test_and_each_test_with_an_id_has_a_claim,
+        the_claims_of_the_arrows_are_the_arrows_of_the_diagram,
+        each_link_leads_to_a_file_and_to_a_heading_in_it,
+        each_id_in_the_texts_has_a_claim,
+        each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code,
+        a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ,
+        f9_the_thick_arrows_are_the_usual_paths_of_client_and_server,
+        the_chinese_readme_has_the_commands_and_sessions_of_readme,
+        the_chinese_readme_has_each_section_of_the_claims_and_each_picture,
+    ];
+    let mut trials = Vec::from(tests.map(|(name, test)| trial(name, || Ok(()), test)));
+    let tests = tests![
+        p1_the_server_runs_and_starts_again_over_time_wait,
+        a_panic_in_the_handler_kills_the_child_and_the_parent_prints_it,
+    ];
+    trials.extend(tests.map(|(name, test)| trial(name, make_crate, test)));
+    for (name, steps) in experiments() {
+        let (allowed, tools) = (allowed.clone(), tools(&steps));
+        let needs = move || allowed.and_then(|()| try_tools(&tools));
+        trials.push(trial(name.clone(), needs, move || {
+            namespace::enter().unwrap();
+            type_experiment(&name, &steps);
+        }));
+    }
+
+    let mut arguments = Arguments::from_args();
+    // They wait for terminals and for the kernel's timers most of the time.
+    arguments.test_threads = arguments.test_threads.or(Some(8));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,69 @@
+//! The texts, and their parts.
+
+use std::fs;
+use std::path::Path;
+
+pub const TEXTS: [&str; 10] = [
+    "README.md",
+    "README.zh-CN.md",
+    "benches/README.md",
+    "src/doc/differences.md",
+    "src/doc/laboratory.md",
+    "src/doc/own_server.md",
+    "src/doc/pictures.md",
+    "src/doc/when_things_go_wrong.md",
+    "src/doc/without_the_line.md",
+    "tests/README.md",
+];
+
+pub fn read(file: impl AsRef<Path>) -> String {
+    let file = file.as_ref();
+    fs::read_to_string(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
+}
+
+/// A text without its blocks.
+pub fn prose(text: impl AsRef<Path>) -> String {
+    read(text).split("\n```").step_by(2).collect()
+}
+
+/// What stands between ```` ```console ```` and ```` ``` ````.
+#[derive(Default)]
+pub struct Block {
+    /// The heading before it, of the second level.
+    pub section: String,
+    /// `console`
+    pub kind: String,
+    /// Each with its number in the text.
+    pub lines: Vec<(usize, String)>,
+}
+
+impl Block {
+    pub fn text(&self) -> String {
+        let lines = self.lines.iter().map(|(_, line)| format!("{line}\n"));
+        lines.collect()
+    }
+}
+
+pub fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut section = String::new();
+    let mut in_block = false;
+    for (number, line) in (1..).zip(read(text).lines()) {
+        if let Some(kind) = line.strip_prefix("```") {
+            in_block = !in_block;
+            if in_block {
+                blocks.push(Block {
+                    section: section.clone(),
+                    kind: kind.to_owned(),
+                    lines: Vec::new(),
+                });
+            }
+        } else if in_block {
+            let block = blocks.last_mut().unwrap();
+            block.lines.push((number, line.to_owned()));
+        } else if let Some(title) = line.strip_prefix("## ") {
+            section = title.to_owned();
+        }
+    }
+    blocks
+}
