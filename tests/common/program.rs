@@ -21,7 +21,7 @@ pub struct Program {
     process: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
-    said: Said,
+    said: Output,
 }
 
 /// How a program ended.
@@ -73,7 +73,7 @@ impl Program {
         Program {
             stdin: process.stdin.take(),
             stdout: process.stdout.take(),
-            said: Said::read(process.stderr.take().unwrap()),
+            said: Output::read(process.stderr.take().unwrap()),
             process,
         }
     }
@@ -135,6 +135,13 @@ impl Program {
         bytes
     }
 
+    /// Types a line in, and asserts that it prints it next.
+    #[track_caller]
+    pub fn echoes(&mut self, line: &[u8]) {
+        self.type_in(line);
+        assert_eq!(self.next_output(line.len()), line);
+    }
+
     /// Closes the reading end of its standard output.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
@@ -150,12 +157,14 @@ impl Program {
 
     /// Waits for its end without ending its input.
     pub fn wait(&mut self) -> Ended {
-        let stdout = read_all(self.stdout.take());
-        let status = wait_end(&mut self.process);
+        let stdout = self.stdout.take().map(Output::read);
+        let code = wait_end(&mut self.process).code();
+        let stdout = stdout.map_or(Vec::new(), |mut stdout| stdout.whole());
+        let stderr = String::from_utf8(self.said.whole()).unwrap();
         Ended {
-            code: status.code(),
-            stdout: join("all that it printed", stdout).unwrap(),
-            stderr: self.said.whole(),
+            code,
+            stdout,
+            stderr,
         }
     }
 
