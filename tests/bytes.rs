@@ -38,11 +38,7 @@ fn every_kind_of_line_comes_back_byte_for_byte() {
     }
     let all: Vec<u8> = (0..=255).collect();
     comes_back(&server, &all.repeat(100));
-}
 
-#[test]
-fn lines_around_and_beyond_maxline_come_back() {
-    let server = Server::start(&[]);
     let around = [MAXLINE - 1, MAXLINE, MAXLINE + 1];
     for length in around.into_iter().chain([2 * MAXLINE, 300_000]) {
         let mut line = vec![b'x'; length];

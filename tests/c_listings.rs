@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, mkdtemp};
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -75,14 +75,6 @@ fn start(mut client: Command) -> Program {
     Program::spawn(&mut client, Stdio::piped(), Stdio::piped())
 }
 
-/// A client that is connected to a server of the test's own.
-fn connected(client: impl FnOnce(SocketAddr) -> Command) -> (Program, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = start(client(listener.local_addr().unwrap()));
-    let connfd = accept(&listener, client.pid());
-    (client, connfd)
-}
-
 /// Waits until the client has read its echo, so many bytes. Returns the child that sent them.
 fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     let (here, there) = (client.addr(), server.addr);
@@ -121,7 +113,7 @@ fn after_a_last_line_without_a_newline_c_waits_for_ever() {
 
 fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
     for (client, piece) in [(c_client as NewClient, 4095), (tcpcli, 4096)] {
-        let (mut client, mut connfd) = connected(client);
+        let (mut client, mut connfd) = Program::with_own_server(|addr| start(client(addr)));
         client.type_in(&[b'x'; 5000]);
         assert_eq!(connfd.read(&mut [0; 5000]).unwrap(), piece);
         wait_reading_socket(client.pid());
@@ -131,7 +123,7 @@ fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
 
 fn end_of_file_inside_an_echo_is_printed_as_a_line_in_c() {
     let cut = |client: NewClient| {
-        let (mut client, mut connfd) = connected(client);
+        let (mut client, mut connfd) = Program::with_own_server(|addr| start(client(addr)));
         client.type_in(b"hello\n");
         assert_eq!(read_bytes(&mut connfd, 6), b"hello\n");
         connfd.write_all(b"hel").unwrap();
@@ -178,12 +170,12 @@ fn sigpipe_kills_c_when_nobody_reads_its_output() {
 fn with_its_output_closed_c_prints_to_the_server() {
     let c = (c_client as NewClient, "socket:", &b"one\n"[..]);
     for (client, descriptor_1, printed) in [c, (tcpcli, "/dev/null", b"")] {
-        let (mut client, mut connfd) = connected(|addr| {
+        let (mut client, mut connfd) = Program::with_own_server(|addr| {
             let client = client(addr);
             let mut shell = Command::new("sh");
             shell.args(["-c", "exec \"$0\" \"$@\" >&-"]);
             shell.arg(client.get_program()).args(client.get_args());
-            shell
+            start(shell)
         });
         client.type_in(b"one\n");
         assert_eq!(read_bytes(&mut connfd, 4), b"one\n");

@@ -5,6 +5,7 @@
 mod common;
 
 use common::*;
+use libtest_mimic::{Arguments, Trial};
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal as Sig, raise};
@@ -23,7 +24,15 @@ fn main() {
         the_handler_leaves_errno_as_it_was,
         _exit_runs_no_handler_of_exit,
     ];
-    machine::run_one_by_one(tests);
+    let trial = |(name, test): machine::Test| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, tests.map(trial).into()).exit()
 }
 
 /// Forks a child that exits with what `run` returns.

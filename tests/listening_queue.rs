@@ -22,12 +22,6 @@ fn bound() -> (Sockfd, SocketAddr) {
     (listenfd, servaddr)
 }
 
-/// Stops the parent when it sleeps in accept, so that it accepts no connection.
-fn stop_accepting(server: &Server) -> Stopped {
-    wait_accepting(server.pid());
-    stop(server.pid())
-}
-
 #[test]
 fn s3_the_listening_socket_stays_in_listen_as_long_as_the_server_lives() {
     let server = Server::start(&[]);
@@ -45,7 +39,7 @@ fn s3_the_listening_socket_stays_in_listen_as_long_as_the_server_lives() {
 #[test]
 fn s11_s12_a_connection_is_complete_before_accept_and_its_data_is_queued_and_echoed_later() {
     let server = Server::start(&[]);
-    let stopped = stop_accepting(&server);
+    let stopped = server.stop_accepting();
 
     let mut stream = connect(server.addr);
     let client = stream.local_addr().unwrap();
@@ -66,7 +60,7 @@ fn s11_s12_a_connection_is_complete_before_accept_and_its_data_is_queued_and_ech
 #[test]
 fn s12_more_data_than_the_receive_buffer_holds_waits_at_the_client_and_none_is_lost() {
     let server = Server::start(&[]);
-    let stopped = stop_accepting(&server);
+    let stopped = server.stop_accepting();
     let mut stream = connect(server.addr);
     let client = stream.local_addr().unwrap();
 
@@ -94,7 +88,7 @@ fn s13_the_queue_holds_backlog_and_one_connections_on_linux() {
     ] {
         let mut command = tcpserv("127.0.0.1", 0);
         let server = Server::spawn(command.args(args).envs(listenq.map(|n| ("LISTENQ", n))));
-        let _stopped = stop_accepting(&server);
+        let _stopped = server.stop_accepting();
         let _queue: Vec<_> = (0..=backlog).map(|_| connect(server.addr)).collect();
         let is_full = || queued(server.addr.port()) == backlog + 1;
         wait_until("a full queue", is_full);

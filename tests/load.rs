@@ -6,6 +6,7 @@ mod common;
 
 use common::*;
 use nix::unistd::Pid;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
@@ -98,16 +99,9 @@ fn a_hundred_thousand_connections_four_at_a_time() {
     });
 }
 
-/// Marsaglia's xorshift: numbers that vary.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as usize % n
-    }
+/// A number below n.
+fn random(n: usize) -> usize {
+    RandomState::new().build_hasher().finish() as usize % n
 }
 
 #[test]
@@ -116,16 +110,14 @@ fn random_bytes_come_back_for_a_minute_while_other_clients_die() {
     let server = server();
     let end = Instant::now() + Duration::from_secs(60);
     thread::scope(|scope| {
-        for client in 1..=24 {
-            let server = &server;
-            scope.spawn(move || {
-                let mut random = Random(client * 0x9E37_79B9_7F4A_7C15);
+        for _ in 0..24 {
+            scope.spawn(|| {
                 while Instant::now() < end {
-                    let stream = connect(nth(server, random.below(16)));
-                    let length = 16 + random.below(1 << 20);
-                    let bytes: Vec<_> = (0..length).map(|_| random.below(256) as u8).collect();
-                    match random.below(4) {
-                        0 => die(stream, &bytes, random.below(2) == 0),
+                    let stream = connect(nth(&server, random(16)));
+                    let length = 16 + random(1 << 20);
+                    let bytes: Vec<_> = (0..length).map(|_| random(256) as u8).collect();
+                    match random(4) {
+                        0 => die(stream, &bytes, random(2) == 0),
                         _ => survive(stream, &bytes),
                     }
                 }

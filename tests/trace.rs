@@ -8,7 +8,6 @@ use common::*;
 use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::net::SocketAddr;
 
 const TRACE: &[&str] = &["--trace"];
 
@@ -80,8 +79,7 @@ fn z1_z2_z3_the_last_line_tells_that_client_parent_and_child_sleep() {
 #[test]
 fn z4_while_connect_sleeps_its_line_is_the_last() {
     let server = Server::start(&["--backlog", "0"]);
-    wait_accepting(server.pid());
-    let stopped = stop(server.pid());
+    let stopped = server.stop_accepting();
     let _first = connect(server.addr);
     let client = Program::tcpcli(server.addr, TRACE);
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
@@ -200,28 +198,9 @@ fn sorted_by_time_each_cause_stands_before_its_effect() {
 }
 
 #[test]
-fn while_the_child_is_stopped_the_trace_looks_for_a_second() {
-    let server = Server::start(TRACE);
-    let (mut client, child) = server.tcpcli_with(TRACE);
-    wait_reading_socket(child);
-    let _stopped = stop(child);
-
-    let ended = client.ctrl_d_and_wait();
-
-    assert_eq!(ended.code, Some(0));
-    let (state, text) = tcpcli_told(&client, &ended.stderr).pop().unwrap();
-    assert_eq!(state, "FIN_WAIT_2");
-    assert!(
-        text.ends_with(": after 1 s still so; the trace looks no longer"),
-        "{text}"
-    );
-}
-
-#[test]
 fn accept_tells_how_many_connections_wait_in_the_queue() {
     let server = Server::start(TRACE);
-    wait_accepting(server.pid());
-    let stopped = stop(server.pid());
+    let stopped = server.stop_accepting();
     let _clients = [(); 3].map(|()| connect(server.addr));
     stopped.go_on();
     server.wait_children(3);
@@ -319,54 +298,38 @@ fn batch_tells_its_calls_and_each_close_once() {
 }
 
 #[test]
-fn a_child_that_only_stops_does_not_interrupt_accept() {
-    let server = Server::start(TRACE);
-    wait_accepting(server.pid());
-    let (stream, child) = server.client();
-    wait_accepting(server.pid());
-    stop(child).go_on();
-    drop(stream);
-    server.wait_said("waitpid(-1) = ");
-    wait_accepting(server.pid());
-    let accept = format!("accept({}) sleeps", socket_of(server.pid()));
-    server_waits(&server, server.pid(), "LISTEN", &accept);
-    let said = server.said();
-    let interrupted = said.iter().filter(|line| line.contains(" = -1, EINTR"));
-    assert_eq!(interrupted.count(), 1, "by the child's end: {said:#?}");
-}
-
-#[test]
 fn a_call_that_fails_is_told_with_its_reason() {
     let server = Server::start(&[]);
-    let ended = run(tcpserv("127.0.0.1", server.addr.port()).args(TRACE));
-    let why = reason(Errno::EADDRINUSE);
-    let lines: Vec<_> = ended.stderr.lines().collect();
-    let told = events(&lines);
-    let [.., bind, close, exit] = &told[..] else {
-        panic!("{told:?}");
-    };
-    assert_eq!(bind.state, "CLOSED");
-    assert!(bind.text.starts_with("bind("), "{bind:?}");
-    assert!(bind.text.ends_with(&format!(" = -1, {why}")), "{bind:?}");
-    assert!(close.text.ends_with(", then holds no socket"), "{close:?}"); // at its scope's end
-    assert_eq!(exit.text, "exit(1), holds no socket");
-    let message = format!("tcpserv: bind error: {}: {why}", server.addr);
-    assert_eq!(lines[lines.len() - 2], message);
-
     let bound = unp::Socket(unp::AF_INET, unp::SOCK_STREAM, 0).unwrap();
     unp::Bind(&bound, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let nobody: SocketAddr = unp::Getsockname(&bound).unwrap();
-    let ended = run(tcpcli(nobody).args(TRACE));
-    let told = events(ended.stderr.lines());
-    let connects = told
-        .iter()
-        .filter(|event| event.text.starts_with("connect("));
-    let [begins, fails] = &connects.collect::<Vec<_>>()[..] else {
-        panic!("{told:?}");
-    };
-    assert_eq!([&begins.state, &fails.state], ["CLOSED"; 2]);
-    let why = reason(Errno::ECONNREFUSED);
-    assert_eq!(fails.text, format!("{} = -1, {why}", begins.text));
+    let nobody = unp::Getsockname(&bound).unwrap();
+    let mut second = tcpserv("127.0.0.1", server.addr.port());
+    for (command, call, message, errno) in [
+        (
+            &mut second,
+            "bind",
+            format!("tcpserv: bind error: {}", server.addr),
+            Errno::EADDRINUSE,
+        ),
+        (
+            &mut tcpcli(nobody),
+            "connect",
+            format!("tcpcli: connect error: {nobody}"),
+            Errno::ECONNREFUSED,
+        ),
+    ] {
+        let ended = run(command.args(TRACE));
+        let why = reason(errno);
+        let lines: Vec<_> = ended.stderr.lines().collect();
+        let [.., fails, close, said, exit] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert!(fails.contains(&format!("\tCLOSED      {call}(")), "{fails}");
+        assert!(fails.ends_with(&format!(" = -1, {why}")), "{fails}");
+        assert!(close.ends_with(", then holds no socket"), "{close}"); // at its scope's end
+        assert_eq!(*said, format!("{message}: {why}"));
+        assert!(exit.ends_with(" exit(1), holds no socket"), "{exit}");
+    }
 
     let mut command = tcpserv("127.0.0.1", 0);
     refuse(command.args(TRACE), FORKS, libc::EAGAIN);

@@ -13,21 +13,6 @@ macro_rules! tests {
 
 /// Runs the tests as the standard harness does, or shows each as ignored, with the reason.
 pub fn run(ignored: Option<String>, tests: impl IntoIterator<Item = Test>) -> ! {
-    run_as(Arguments::from_args(), ignored, tests)
-}
-
-/// Runs the tests one after the other, on the program's only thread.
-pub fn run_one_by_one(tests: impl IntoIterator<Item = Test>) -> ! {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    run_as(arguments, None, tests)
-}
-
-fn run_as(
-    arguments: Arguments,
-    ignored: Option<String>,
-    tests: impl IntoIterator<Item = Test>,
-) -> ! {
     let trial = |(name, test): Test| {
         let ignored = ignored.clone();
         Trial::ignorable_test(name, move || match ignored {
@@ -39,5 +24,5 @@ fn run_as(
         })
     };
     let trials = tests.into_iter().map(trial).collect();
-    libtest_mimic::run(&arguments, trials).exit()
+    libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }

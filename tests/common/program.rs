@@ -80,8 +80,13 @@ impl Program {
 
     /// A tcpcli that is connected to a server of the test's own.
     pub fn tcpcli_with_own_server(args: &[&str]) -> (Program, TcpStream) {
+        Program::with_own_server(|addr| Program::tcpcli(addr, args))
+    }
+
+    /// A client that is connected to a server of the test's own.
+    pub fn with_own_server(client: impl FnOnce(SocketAddr) -> Program) -> (Program, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = Program::tcpcli(listener.local_addr().unwrap(), args);
+        let client = client(listener.local_addr().unwrap());
         let connfd = accept(&listener, client.pid());
         (client, connfd)
     }

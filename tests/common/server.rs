@@ -68,11 +68,15 @@ impl Server {
         wait_while_alive(self.pid(), what, line)
     }
 
-    /// Waits until it has said exactly this line.
+    /// Waits for a line that is exactly this.
     pub fn wait_line(&self, line: &str) {
-        let has = || self.said().iter().any(|said| said == line).then_some(());
-        let what = format!("the server to say {line:?}");
-        wait_while_alive(self.pid(), what, has);
+        assert_eq!(self.wait_said(line), line);
+    }
+
+    /// Stops it while it sleeps in accept, so that it accepts no connection.
+    pub fn stop_accepting(&self) -> Stopped {
+        wait_accepting(self.pid());
+        stop(self.pid())
     }
 
     /// Its children, zombies too.
