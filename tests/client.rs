@@ -97,15 +97,18 @@ fn c7_a_server_that_ends_early_is_reported() {
 
 #[test]
 fn an_echo_that_is_cut_is_printed_and_reported() {
-    for (args, line, echo) in [
-        (&[][..], &b"hello\n"[..], &b"hel"[..]),
-        (&[], b"hello", b"hell"),
-        (&["--batch"], b"hello\n", b"hell"),
+    for (args, line, half_closes, echo) in [
+        (&[][..], &b"hello\n"[..], false, &b"hel"[..]),
+        (&[], b"hello", true, b"hell"),
+        (&["--batch"], b"hello\n", true, b"hell"),
     ] {
         let (mut client, mut connfd) = Program::tcpcli_with_own_server(args);
         client.type_in(line);
         client.ctrl_d();
         assert_eq!(read_bytes(&mut connfd, line.len()), line);
+        if half_closes {
+            assert_eq!(rest(&mut connfd), b""); // it has sent all
+        }
         connfd.write_all(echo).unwrap();
         connfd.shutdown(Shutdown::Write).unwrap();
         let ended = client.wait();

@@ -122,14 +122,14 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
 
 #[test]
 fn a_client_that_reads_slowly_is_served_with_an_idle_timeout() {
-    let server = Server::start(&["--idle-timeout", "4"]);
+    let server = Server::start(&["--idle-timeout", "3"]);
     let mut stream = connect(server.addr);
     let mut sender = stream.try_clone().unwrap();
-    let sent = pattern(5_000_000); // more than the buffers hold
+    let sent = pattern(60_000_000); // far more than the buffers hold
     let bytes = sent.clone();
     let feeder = thread::spawn(move || sender.write_all(&bytes));
-    for piece in sent.chunks(100_000) {
-        thread::sleep(Duration::from_millis(100)); // so it takes longer than the time-out
+    for piece in sent.chunks(1_200_000) {
+        thread::sleep(Duration::from_millis(100)); // so it takes five seconds
         assert!(read_bytes(&mut stream, piece.len()) == piece);
     }
     join("all to be sent", feeder).unwrap();
