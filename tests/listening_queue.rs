@@ -10,10 +10,7 @@ use nix::sys::socket::{self, SockaddrStorage, getsockopt, sockopt};
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
-use unp::{
-    AF_INET, Accept, Bind, Getsockname, Listen, SO_KEEPALIVE, SOCK_STREAM, Setsockopt, Socket,
-    Sockfd, TCP_NODELAY, Writen,
-};
+use unp::*;
 
 fn bound() -> (Sockfd, SocketAddr) {
     let listenfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();

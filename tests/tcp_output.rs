@@ -37,8 +37,9 @@ fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
     });
 
     wait_writing_socket(child); // while the client reads nothing
-    let row = connection(server.addr, client).unwrap();
-    assert!(row.tx_queue > 0, "bytes are in the send buffer");
+    wait_until("bytes in the send buffer", || {
+        connection(server.addr, client).is_some_and(|row| row.tx_queue > 0)
+    });
     // It delays no other client.
     assert_eq!(echo(&mut connect(server.addr), b"hello\n"), b"hello\n");
 

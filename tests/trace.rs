@@ -140,14 +140,12 @@ fn sorted_by_time_each_cause_stands_before_its_effect() {
         let mut told = events(&lines);
         assert_eq!(told.len(), lines.len(), "no other line");
         told.sort_by_key(|event| event.time);
-        let told: Told = told
-            .into_iter()
-            .map(|event| (event.process, format!("{}: {}", event.state, event.text)))
-            .collect();
         let place = |(pid, line): &(Pid, String)| {
             let pid = format!("[{pid}]");
-            let is_it = |(of, its): &(String, String)| of.ends_with(&pid) && its.starts_with(line);
-            let place = told.iter().position(is_it);
+            let place = told.iter().position(|event| {
+                let its = format!("{}: {}", event.state, event.text);
+                event.process.ends_with(&pid) && its.starts_with(line)
+            });
             place.unwrap_or_else(|| panic!("{pid} did not tell {line:?}: {told:#?}"))
         };
         let addr = server.addr;

@@ -132,7 +132,8 @@ pub fn wait_asleep(pid: Pid) {
 /// Whether a process is in this system call, on a descriptor of the given kind.
 fn is_in_call(pid: Pid, number: c_long, kind: &str) -> Option<bool> {
     let syscall = match fs::read_to_string(format!("/proc/{pid}/syscall")) {
-        // Nobody may see that (Yama's ptrace_scope 2 and 3), but the kernel's function.
+        // Nobody may see that (Yama's ptrace_scope 2 and 3), but the kernel's function. It does
+        // not tell a write from a read.
         Err(why) if why.kind() == ErrorKind::PermissionDenied => {
             let function = match (number, kind) {
                 (libc::SYS_accept4, _) => "inet_csk_accept",
