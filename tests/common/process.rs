@@ -148,7 +148,7 @@ fn is_in_call(pid: Pid, number: c_long, kind: &str) -> Option<bool> {
     };
     let mut fields = syscall.split_whitespace();
     let is_it = fields.next()?.parse() == Ok(number);
-    let fd = i64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok()?;
+    let fd = u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok()?;
     let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
     let is_kind = || Some(link.ok()?.to_str()?.starts_with(kind));
     Some(is_it && (kind.is_empty() || is_kind()?))
