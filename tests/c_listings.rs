@@ -20,9 +20,8 @@ use std::{env, process};
 
 fn main() {
     let tests = tests![
-        a_nul_byte_ends_a_line_in_c,
         the_pieces_of_a_long_line_have_4095_bytes_in_c,
-        after_a_last_line_without_a_newline_c_waits_for_ever,
+        after_a_nul_byte_or_a_last_line_without_a_newline_c_waits_for_ever,
         end_of_file_inside_an_echo_is_printed_as_a_line_in_c,
         between_two_pipes_c_keeps_echoes_until_its_buffer_is_full_or_it_exits,
         sigpipe_kills_c_when_nobody_reads_its_output,
@@ -86,29 +85,23 @@ fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     child
 }
 
-/// C sends so many bytes of this input, and each end waits for the other. The pair prints all.
-fn c_waits_for_ever(input: &[u8], sent: u64) {
-    let server = c_server();
-    let mut client = start(c_client(server.addr));
-    client.type_in(input);
-    client.ctrl_d();
-    let child = wait_echoed(&client, &server, sent);
-    wait_reading_socket(client.pid());
-    wait_reading_socket(child);
-    let (here, there) = (client.addr(), server.addr);
-    let states = [tcp_state(here, there), tcp_state(there, here)];
-    assert_eq!(states, [Some("ESTABLISHED"); 2]);
+/// C sends a part of the input, and each end waits for the other. The pair prints all.
+fn after_a_nul_byte_or_a_last_line_without_a_newline_c_waits_for_ever() {
+    for (input, sent) in [(&b"one\0two\n"[..], 3), (b"hello", 5)] {
+        let server = c_server();
+        let mut client = start(c_client(server.addr));
+        client.type_in(input);
+        client.ctrl_d();
+        let child = wait_echoed(&client, &server, sent);
+        wait_reading_socket(client.pid());
+        wait_reading_socket(child);
+        let (here, there) = (client.addr(), server.addr);
+        let states = [tcp_state(here, there), tcp_state(there, here)];
+        assert_eq!(states, [Some("ESTABLISHED"); 2]);
 
-    let server = Server::start(&[]);
-    start(tcpcli(server.addr)).feed(input).succeeded(input);
-}
-
-fn a_nul_byte_ends_a_line_in_c() {
-    c_waits_for_ever(b"one\0two\n", 3);
-}
-
-fn after_a_last_line_without_a_newline_c_waits_for_ever() {
-    c_waits_for_ever(b"hello", 5);
+        let server = Server::start(&[]);
+        start(tcpcli(server.addr)).feed(input).succeeded(input);
+    }
 }
 
 fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {

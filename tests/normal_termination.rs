@@ -4,27 +4,18 @@ mod common;
 
 use common::*;
 
-#[test]
-fn n1_n2_at_end_of_file_str_cli_returns_and_the_client_exits_with_status_0() {
-    let server = Server::start(&[]);
-    let (mut client, _) = server.tcpcli();
-    client.echoes(b"hello\n");
-    wait_reading_input(client.pid());
-
-    // After str_cli the client only exits.
-    client.ctrl_d_and_wait().succeeded(b"");
-}
-
 /// That no call but the exit sends the client's FIN shows n3_ in system_calls.rs.
 #[test]
-fn n3_n5_n6_t1_the_client_exits_then_the_child_and_the_client_is_in_time_wait() {
+fn n1_n2_n3_n5_n6_t1_the_client_exits_then_the_child_and_the_client_is_in_time_wait() {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
     let addr = client.addr();
+    client.echoes(b"hello\n");
+    wait_reading_input(client.pid());
     wait_reading_socket(child);
     let [stopped_parent, stopped_child] = [server.pid(), child].map(stop);
 
-    client.ctrl_d_and_wait().succeeded(b"");
+    client.ctrl_d_and_wait().succeeded(b""); // exit status 0
     wait_state(addr, server.addr, "FIN_WAIT_2");
     wait_state(server.addr, addr, "CLOSE_WAIT");
 

@@ -6,7 +6,8 @@ mod common;
 use common::terminal::Terminal;
 use common::*;
 use nix::sys::signal::Signal;
-use std::net::{SocketAddr, TcpStream};
+use nix::unistd::Pid;
+use std::net::TcpStream;
 
 /// Asserts that the server still serves a client, and a new one.
 fn serves(server: &Server, other: &mut TcpStream) {
@@ -15,45 +16,38 @@ fn serves(server: &Server, other: &mut TcpStream) {
     }
 }
 
-/// Waits until the end of a client is reported: which call has failed with a reset.
-fn wait_reset(server: &Server, client: SocketAddr, call: &str) {
-    let why = reason(Errno::ECONNRESET);
-    server.wait_line(&format!("tcpserv: {client}: {call} error: {why}"));
-}
-
-#[test]
-fn a_reset_inside_a_line_ends_one_child_with_a_message_and_status_1() {
-    let server = Server::start(&[]);
-    let mut other = connect(server.addr);
-    let (mut stream, child) = server.client();
+/// Resets a client's connection. Its child says which call has failed, and exits with status 1.
+fn reset_is_reported(server: &Server, stream: TcpStream, child: Pid, call: &str) {
     let client = stream.local_addr().unwrap();
-    assert_eq!(echo(&mut stream, b"half a li"), b"half a li");
-    wait_reading_socket(child);
-    let stopped = stop(server.pid()); // so that the child stays a zombie
+    let mut other = connect(server.addr);
+    let stopped = server.stop_accepting(); // so that the child stays a zombie
 
     reset(stream);
 
     assert_eq!(zombie_status(child), 1 << 8, "exit status 1");
     stopped.go_on();
-    wait_reset(&server, client, "str_echo: read");
+    let why = reason(Errno::ECONNRESET);
+    server.wait_line(&format!("tcpserv: {client}: {call} error: {why}"));
     wait_until("the child to be reaped", || gone(child));
-    serves(&server, &mut other);
+    serves(server, &mut other);
+}
+
+#[test]
+fn a_reset_inside_a_line_ends_one_child_with_a_message_and_status_1() {
+    let server = Server::start(&[]);
+    let (mut stream, child) = server.client();
+    assert_eq!(echo(&mut stream, b"half a li"), b"half a li");
+    wait_reading_socket(child);
+    reset_is_reported(&server, stream, child, "str_echo: read");
 }
 
 #[test]
 fn a_reset_while_the_echo_is_written_ends_one_child_with_a_message() {
     let server = Server::start(&[]);
-    let mut other = connect(server.addr);
     let (mut stream, child) = server.client();
-    let client = stream.local_addr().unwrap();
     fill(&mut stream);
     wait_writing_socket(child);
-
-    reset(stream);
-
-    wait_reset(&server, client, "writen");
-    wait_until("the child to be reaped", || gone(child));
-    serves(&server, &mut other);
+    reset_is_reported(&server, stream, child, "writen");
 }
 
 #[test]
