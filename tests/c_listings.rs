@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, mkdtemp};
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -20,9 +20,8 @@ use std::{env, process};
 
 fn main() {
     let tests = tests![
-        a_nul_byte_ends_a_line_in_c,
         the_pieces_of_a_long_line_have_4095_bytes_in_c,
-        after_a_last_line_without_a_newline_c_waits_for_ever,
+        after_a_nul_byte_or_a_last_line_without_a_newline_c_waits_for_ever,
         end_of_file_inside_an_echo_is_printed_as_a_line_in_c,
         between_two_pipes_c_keeps_echoes_until_its_buffer_is_full_or_it_exits,
         sigpipe_kills_c_when_nobody_reads_its_output,
@@ -75,14 +74,6 @@ fn start(mut client: Command) -> Program {
     Program::spawn(&mut client, Stdio::piped(), Stdio::piped())
 }
 
-/// A client that is connected to a server of the test's own.
-fn connected(client: impl FnOnce(SocketAddr) -> Command) -> (Program, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = start(client(listener.local_addr().unwrap()));
-    let connfd = accept(&listener, client.pid());
-    (client, connfd)
-}
-
 /// Waits until the client has read its echo, so many bytes. Returns the child that sent them.
 fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     let (here, there) = (client.addr(), server.addr);
@@ -94,34 +85,28 @@ fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     child
 }
 
-/// C sends so many bytes of this input, and each end waits for the other. The pair prints all.
-fn c_waits_for_ever(input: &[u8], sent: u64) {
-    let server = c_server();
-    let mut client = start(c_client(server.addr));
-    client.type_in(input);
-    client.ctrl_d();
-    let child = wait_echoed(&client, &server, sent);
-    wait_reading_socket(client.pid());
-    wait_reading_socket(child);
-    let (here, there) = (client.addr(), server.addr);
-    let states = [tcp_state(here, there), tcp_state(there, here)];
-    assert_eq!(states, [Some("ESTABLISHED"); 2]);
+/// C sends a part of the input, and each end waits for the other. The pair prints all.
+fn after_a_nul_byte_or_a_last_line_without_a_newline_c_waits_for_ever() {
+    for (input, sent) in [(&b"one\0two\n"[..], 3), (b"hello", 5)] {
+        let server = c_server();
+        let mut client = start(c_client(server.addr));
+        client.type_in(input);
+        client.ctrl_d();
+        let child = wait_echoed(&client, &server, sent);
+        wait_reading_socket(client.pid());
+        wait_reading_socket(child);
+        let (here, there) = (client.addr(), server.addr);
+        let states = [tcp_state(here, there), tcp_state(there, here)];
+        assert_eq!(states, [Some("ESTABLISHED"); 2]);
 
-    let server = Server::start(&[]);
-    start(tcpcli(server.addr)).feed(input).succeeded(input);
-}
-
-fn a_nul_byte_ends_a_line_in_c() {
-    c_waits_for_ever(b"one\0two\n", 3);
-}
-
-fn after_a_last_line_without_a_newline_c_waits_for_ever() {
-    c_waits_for_ever(b"hello", 5);
+        let server = Server::start(&[]);
+        start(tcpcli(server.addr)).feed(input).succeeded(input);
+    }
 }
 
 fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
     for (client, piece) in [(c_client as NewClient, 4095), (tcpcli, 4096)] {
-        let (mut client, mut connfd) = connected(client);
+        let (mut client, mut connfd) = Program::with_own_server(|addr| start(client(addr)));
         client.type_in(&[b'x'; 5000]);
         assert_eq!(connfd.read(&mut [0; 5000]).unwrap(), piece);
         wait_reading_socket(client.pid());
@@ -131,7 +116,7 @@ fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
 
 fn end_of_file_inside_an_echo_is_printed_as_a_line_in_c() {
     let cut = |client: NewClient| {
-        let (mut client, mut connfd) = connected(client);
+        let (mut client, mut connfd) = Program::with_own_server(|addr| start(client(addr)));
         client.type_in(b"hello\n");
         assert_eq!(read_bytes(&mut connfd, 6), b"hello\n");
         connfd.write_all(b"hel").unwrap();
@@ -178,12 +163,12 @@ fn sigpipe_kills_c_when_nobody_reads_its_output() {
 fn with_its_output_closed_c_prints_to_the_server() {
     let c = (c_client as NewClient, "socket:", &b"one\n"[..]);
     for (client, descriptor_1, printed) in [c, (tcpcli, "/dev/null", b"")] {
-        let (mut client, mut connfd) = connected(|addr| {
+        let (mut client, mut connfd) = Program::with_own_server(|addr| {
             let client = client(addr);
             let mut shell = Command::new("sh");
             shell.args(["-c", "exec \"$0\" \"$@\" >&-"]);
             shell.arg(client.get_program()).args(client.get_args());
-            shell
+            start(shell)
         });
         client.type_in(b"one\n");
         assert_eq!(read_bytes(&mut connfd, 4), b"one\n");

@@ -5,10 +5,12 @@
 mod common;
 
 use common::*;
+use libtest_mimic::{Arguments, Trial};
 use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal as Sig, raise};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::process::Command;
 use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, sig_chld, wait_for_room};
@@ -22,41 +24,47 @@ fn main() {
         the_handler_leaves_errno_as_it_was,
         _exit_runs_no_handler_of_exit,
     ];
-    machine::run_one_by_one(tests);
+    let trial = |(name, test): machine::Test| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, tests.map(trial).into()).exit()
 }
 
-fn forked() -> ForkResult {
+/// Forks a child that exits with what `run` returns.
+fn fork_child(run: impl FnOnce() -> i32) -> Pid {
     // SAFETY: this process has one thread.
-    unsafe { Fork() }.unwrap()
-}
-
-/// Forks a child that exits with what `run` returns, and returns that. It must end before the deadline.
-fn in_child(run: impl FnOnce() -> i32) -> i32 {
-    match forked() {
+    match unsafe { Fork() }.unwrap() {
         ForkResult::Child => {
             set_pdeathsig(Sig::SIGKILL).unwrap(); // it may sleep for ever
             _exit(run())
         }
-        ForkResult::Parent { child } => {
-            let status = zombie_status(child);
-            assert_eq!(
-                waitpid(child, None),
-                Ok(WaitStatus::Exited(child, status >> 8))
-            );
-            status >> 8
-        }
+        ForkResult::Parent { child } => child,
     }
+}
+
+/// Likewise, and returns its exit status. It must end before the deadline.
+fn in_child(run: impl FnOnce() -> i32) -> i32 {
+    let child = fork_child(run);
+    let status = zombie_status(child);
+    waitpid(child, None).unwrap();
+    assert_eq!(status & 0x7f, 0, "a signal");
+    status >> 8
 }
 
 fn a_child_of_fork_has_no_children_to_wait_for() {
     let status = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
-        let ForkResult::Parent { child } = forked() else {
+        let child = fork_child(|| {
             wait_for_room(1); // it would sleep for ever: nobody counts its parent's children off
             Signal(SIGCHLD, sig_chld).unwrap();
             wait_for_room(1);
-            _exit(0);
-        };
+            0
+        });
         wait_for_room(1); // until the child is reaped
         gone(child).into()
     });
@@ -80,9 +88,7 @@ fn sig_chld_is_refused_for_another_signal() {
     let status = in_child(|| {
         let error = Signal(Sig::SIGUSR1, sig_chld).unwrap_err().to_string();
         assert_eq!(error, "sigaction error: SIGUSR1: sig_chld is for SIGCHLD");
-        let ForkResult::Parent { child } = forked() else {
-            _exit(0);
-        };
+        let child = fork_child(|| 0);
         wait_for_room(1); // nobody counts children off, so it does not wait
         waitpid(child, None).unwrap();
         7
@@ -95,12 +101,11 @@ fn a_child_gets_the_status_of_a_command_that_it_runs() {
     let (mut reader, mut writer) = pipe();
     let status = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
-        let ForkResult::Parent { child } = forked() else {
+        fork_child(|| {
             let ran = (0..20).all(|_| Command::new("true").status().is_ok());
-            writer.write_all(&[ran.into()]).unwrap();
-            _exit(0);
-        };
-        wait_until("the child to be reaped", || gone(child));
+            writer.write_all(&[ran.into()]).unwrap(); // the handler takes its own status
+            0
+        });
         let mut ran = [0];
         reader.read_exact(&mut ran).unwrap();
         ran[0].into()

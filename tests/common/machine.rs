@@ -13,27 +13,12 @@ macro_rules! tests {
 
 /// Runs the tests as the standard harness does, or shows each as ignored, with the reason.
 pub fn run(ignored: Option<String>, tests: impl IntoIterator<Item = Test>) -> ! {
-    run_as(Arguments::from_args(), ignored, tests)
-}
-
-/// Runs the tests one after the other, on the program's only thread.
-pub fn run_one_by_one(tests: impl IntoIterator<Item = Test>) -> ! {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    run_as(arguments, None, tests)
-}
-
-fn run_as(
-    arguments: Arguments,
-    ignored: Option<String>,
-    tests: impl IntoIterator<Item = Test>,
-) -> ! {
     let trial = |(name, test): Test| {
         let ignored = ignored.clone();
         trial(name, move || ignored.map_or(Ok(()), Err), test)
     };
     let trials = tests.into_iter().map(trial).collect();
-    libtest_mimic::run(&arguments, trials).exit()
+    libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }
 
 /// A test that is ignored, with the reason, where this machine has not got what it needs.

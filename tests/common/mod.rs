@@ -23,8 +23,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Pid, pipe2};
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Error, Read, Result};
-use std::process::ChildStderr;
+use std::io::{Error, Read};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -75,52 +74,44 @@ pub fn join<T>(what: impl Display, thread: JoinHandle<T>) -> T {
     thread.join().unwrap()
 }
 
-/// Reads a pipe to its end, in a thread of its own.
-fn read_all(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Result<Vec<u8>>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            pipe.read_to_end(&mut bytes)?;
-        }
-        Ok(bytes)
-    })
-}
-
-/// What a program says on standard error, read by a thread as it comes.
-pub struct Said {
-    text: Arc<Mutex<String>>,
+/// What a program writes, read by a thread as it comes.
+struct Output {
+    bytes: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
 }
 
-impl Said {
-    fn read(stderr: ChildStderr) -> Said {
-        let text = Arc::new(Mutex::new(String::new()));
-        let (heard, mut stderr) = (text.clone(), BufReader::new(stderr));
+impl Output {
+    fn read(mut from: impl Read + Send + 'static) -> Output {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let heard = bytes.clone();
         let reader = thread::spawn(move || {
-            let mut line = String::new();
-            while stderr.read_line(&mut line).unwrap() > 0 {
-                heard.lock().unwrap().push_str(&line);
-                line.clear();
+            let mut piece = [0; 4096];
+            // A terminal that no process has open any more ends with an error (EIO).
+            while let Ok(n @ 1..) = from.read(&mut piece) {
+                heard.lock().unwrap().extend(&piece[..n]);
             }
         });
-        Said {
-            text,
-            reader: Some(reader),
-        }
+        let reader = Some(reader);
+        Output { bytes, reader }
     }
 
-    /// The lines so far.
-    pub fn lines(&self) -> Vec<String> {
-        let text = self.text.lock().unwrap();
-        text.lines().map(str::to_owned).collect()
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
-    /// All of it, when nobody can say more.
-    fn whole(&mut self) -> String {
+    /// The whole lines so far.
+    fn lines(&self) -> Vec<String> {
+        let text = self.so_far();
+        let (lines, _) = text.rsplit_once('\n').unwrap_or_default();
+        lines.lines().map(str::to_owned).collect()
+    }
+
+    /// All of it, when nobody can write more.
+    fn whole(&mut self) -> Vec<u8> {
         if let Some(reader) = self.reader.take() {
-            join("all that it said", reader);
+            join("the end of what it writes", reader);
         }
-        self.text.lock().unwrap().clone()
+        self.bytes.lock().unwrap().clone()
     }
 }
 

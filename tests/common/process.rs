@@ -10,10 +10,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
 
 /// Starts a program, which the kernel kills when the thread that calls this ends.
 pub fn spawn(command: &mut Command) -> Child {
+    // What the shell that runs the tests has in its environment is not meant for them.
+    if command.get_envs().all(|(name, _)| name != "LISTENQ") {
+        command.env_remove("LISTENQ");
+    }
     let test = Pid::this();
     let before_exec = move || {
         // A script that runs the tests in the background has both ignored.
@@ -120,42 +123,42 @@ pub fn foreground(pid: Pid) -> Pid {
     Pid::from_raw(stat[5].parse().unwrap())
 }
 
-/// The system call in which a process sleeps, and its first argument.
-pub fn syscall(pid: Pid) -> Option<(c_long, u64)> {
-    let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    let mut fields = syscall.split_whitespace();
-    let number = fields.next()?.parse().ok()?;
-    let argument = fields.next()?.strip_prefix("0x")?;
-    Some((number, u64::from_str_radix(argument, 16).ok()?))
-}
-
-/// Whether nobody may see a process's system call (Yama's ptrace_scope 2 and 3). Then it must be
-/// enough that the process sleeps.
-fn syscall_is_hidden(pid: Pid) -> bool {
-    let seen = fs::read(format!("/proc/{pid}/syscall"));
-    seen.is_err_and(|why| why.kind() == ErrorKind::PermissionDenied)
-}
-
 /// Waits until a process sleeps.
 pub fn wait_asleep(pid: Pid) {
     let asleep = || (process_state(pid) == Some('S')).then_some(());
     wait_while_alive(pid, format_args!("{pid} to sleep"), asleep);
 }
 
-/// Waits until a process sleeps in a system call on a descriptor of the given kind.
-pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
-    let in_the_call = || {
-        let (running, fd) = syscall(pid)?;
-        // With this one call i386's C library makes all calls that only sockets have.
-        #[cfg(target_arch = "x86")]
-        if running == libc::SYS_socketcall {
-            return Some([libc::SYS_accept4, libc::SYS_connect].contains(&number));
+/// Whether a process is in this system call, on a descriptor of the given kind.
+fn is_in_call(pid: Pid, number: c_long, kind: &str) -> Option<bool> {
+    let syscall = match fs::read_to_string(format!("/proc/{pid}/syscall")) {
+        // Nobody may see that (Yama's ptrace_scope 2 and 3), but the kernel's function. It does
+        // not tell a write from a read.
+        Err(why) if why.kind() == ErrorKind::PermissionDenied => {
+            let function = match (number, kind) {
+                (libc::SYS_accept4, _) => "inet_csk_accept",
+                (libc::SYS_rt_sigsuspend, _) => "sigsuspend",
+                (_, "pipe:") => "pipe_read",
+                _ => "wait_woken",
+            };
+            let wchan = fs::read_to_string(format!("/proc/{pid}/wchan")).ok()?;
+            return Some(wchan.contains(function));
         }
-        let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
-        Some(running == number && link.to_str()?.starts_with(kind))
+        syscall => syscall.ok()?,
     };
+    let mut fields = syscall.split_whitespace();
+    let is_it = fields.next()?.parse() == Ok(number);
+    let fd = u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok()?;
+    let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+    let is_kind = || Some(link.ok()?.to_str()?.starts_with(kind));
+    Some(is_it && (kind.is_empty() || is_kind()?))
+}
+
+/// Waits until a process sleeps in a system call on a descriptor of the given kind; empty for
+/// a call without a descriptor.
+pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
     let asleep_in = || {
-        let is_it = syscall_is_hidden(pid) || in_the_call()?;
+        let is_it = is_in_call(pid, number, kind)?;
         (is_it && process_state(pid) == Some('S')).then_some(())
     };
     let what = format!("{pid} to sleep in system call {number}");
@@ -202,20 +205,18 @@ pub fn descriptors(pid: Pid) -> Vec<(i32, String)> {
 /// The inodes of the sockets that a process has made: those that it inherited are the
 /// test's, too.
 pub fn sockets(pid: Pid) -> Vec<u64> {
-    let inodes = |pid| -> Vec<u64> {
-        let inode = |link: &str| {
+    let inodes = |pid| {
+        let links = descriptors(pid).into_iter().map(|(_, link)| link);
+        links.filter_map(|link| {
             link.strip_prefix("socket:[")?
                 .strip_suffix(']')?
                 .parse()
                 .ok()
-        };
-        let all = descriptors(pid);
-        all.iter().filter_map(|(_, link)| inode(link)).collect()
+        })
     };
-    let inherited = inodes(Pid::this());
-    let mut own = inodes(pid);
-    own.retain(|inode| !inherited.contains(inode));
-    own
+    let inherited: Vec<u64> = inodes(Pid::this()).collect();
+    let is_own = |inode: &u64| !inherited.contains(inode);
+    inodes(pid).filter(is_own).collect()
 }
 
 /// The figure of this name in a file of /proc/PID: in `io` `rchar` (bytes read) or `syscr`
@@ -234,13 +235,6 @@ pub fn figure(pid: Pid, file: &str, name: &str) -> u64 {
 /// waited.
 pub fn io(pid: Pid, name: &str) -> u64 {
     figure(pid, "io", name)
-}
-
-/// The processor time that a process has used.
-pub fn cpu_time(pid: Pid) -> Duration {
-    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
-    let nanos = schedstat.split_whitespace().next().unwrap();
-    Duration::from_nanos(nanos.parse().unwrap())
 }
 
 #[cfg(target_env = "gnu")]
@@ -271,19 +265,8 @@ pub fn set_limit(pid: Pid, resource: Resource, soft: Option<u64>) -> u64 {
 pub const FORKS: &[c_long] = &[
     libc::SYS_clone,
     libc::SYS_clone3,
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm"))]
+    #[cfg(any(target_arch = "x86_64", target_arch = "arm"))]
     libc::SYS_fork,
-];
-
-/// The system calls by which C libraries and Rust look at a file.
-pub const STATS: &[c_long] = &[
-    libc::SYS_statx,
-    #[cfg(target_pointer_width = "64")]
-    libc::SYS_newfstatat,
-    #[cfg(target_pointer_width = "32")]
-    libc::SYS_fstatat64,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_stat,
 ];
 
 /// Lets the kernel answer these system calls of a program with an error, as a sandbox does

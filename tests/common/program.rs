@@ -21,7 +21,7 @@ pub struct Program {
     process: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
-    said: Said,
+    said: Output,
 }
 
 /// How a program ended.
@@ -73,15 +73,20 @@ impl Program {
         Program {
             stdin: process.stdin.take(),
             stdout: process.stdout.take(),
-            said: Said::read(process.stderr.take().unwrap()),
+            said: Output::read(process.stderr.take().unwrap()),
             process,
         }
     }
 
     /// A tcpcli that is connected to a server of the test's own.
     pub fn tcpcli_with_own_server(args: &[&str]) -> (Program, TcpStream) {
+        Program::with_own_server(|addr| Program::tcpcli(addr, args))
+    }
+
+    /// A client that is connected to a server of the test's own.
+    pub fn with_own_server(client: impl FnOnce(SocketAddr) -> Program) -> (Program, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = Program::tcpcli(listener.local_addr().unwrap(), args);
+        let client = client(listener.local_addr().unwrap());
         let connfd = accept(&listener, client.pid());
         (client, connfd)
     }
@@ -135,6 +140,13 @@ impl Program {
         bytes
     }
 
+    /// Types a line in, and asserts that it prints it next.
+    #[track_caller]
+    pub fn echoes(&mut self, line: &[u8]) {
+        self.type_in(line);
+        assert_eq!(self.next_output(line.len()), line);
+    }
+
     /// Closes the reading end of its standard output.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
@@ -150,12 +162,14 @@ impl Program {
 
     /// Waits for its end without ending its input.
     pub fn wait(&mut self) -> Ended {
-        let stdout = read_all(self.stdout.take());
-        let status = wait_end(&mut self.process);
+        let stdout = self.stdout.take().map(Output::read);
+        let code = wait_end(&mut self.process).code();
+        let stdout = stdout.map_or(Vec::new(), |mut stdout| stdout.whole());
+        let stderr = String::from_utf8(self.said.whole()).unwrap();
         Ended {
-            code: status.code(),
-            stdout: join("all that it printed", stdout).unwrap(),
-            stderr: self.said.whole(),
+            code,
+            stdout,
+            stderr,
         }
     }
 

@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 /// A tcpserv for an address, not yet started; port 0 means any free one.
 pub fn tcpserv(ip: &str, port: u16) -> Command {
     let mut command = Command::new(TCPSERV);
-    command.env_remove("LISTENQ");
     command.args(["-b", ip, "-p", &port.to_string()]);
     command
 }
@@ -24,8 +23,7 @@ const LISTENING: &str = "tcpserv: listening on ";
 pub struct Server {
     process: Child,
     pub addr: SocketAddr,
-    said: Said,
-    printed: Option<JoinHandle<Result<Vec<u8>>>>,
+    said: Output,
 }
 
 impl Server {
@@ -36,24 +34,19 @@ impl Server {
 
     /// A tcpserv that the caller has put together, once it listens.
     pub fn spawn(command: &mut Command) -> Server {
-        command.stdin(Stdio::null()).process_group(0);
-        let mut process = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-        let printed = read_all(process.stdout.take());
-        let said = Said::read(process.stderr.take().unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut process = spawn(command.stderr(Stdio::piped()).process_group(0));
+        let said = Output::read(process.stderr.take().unwrap());
         let mut server = Server {
             process,
             addr: SocketAddr::from(([0, 0, 0, 0], 0)),
             said,
-            printed: Some(printed),
         };
-        let listens = wait_while_alive(server.pid(), "the server to listen", || {
-            server
-                .said
-                .lines()
-                .into_iter()
-                .find_map(|line| Some(line.strip_prefix(LISTENING)?.to_owned()))
+        server.addr = wait_while_alive(server.pid(), "the server to listen", || {
+            let said = server.said.lines();
+            let mut address = said.iter().filter_map(|line| line.strip_prefix(LISTENING));
+            Some(address.next()?.parse().unwrap())
         });
-        server.addr = listens.parse().unwrap();
         server
     }
 
@@ -73,6 +66,17 @@ impl Server {
         let line = || self.said().into_iter().find(|line| line.contains(words));
         let what = format!("the server to say {words:?}");
         wait_while_alive(self.pid(), what, line)
+    }
+
+    /// Waits for a line that is exactly this.
+    pub fn wait_line(&self, line: &str) {
+        assert_eq!(self.wait_said(line), line);
+    }
+
+    /// Stops it while it sleeps in accept, so that it accepts no connection.
+    pub fn stop_accepting(&self) -> Stopped {
+        wait_accepting(self.pid());
+        stop(self.pid())
     }
 
     /// Its children, zombies too.
@@ -105,7 +109,12 @@ impl Server {
 
     /// A tcpcli that is connected, and the child that serves it.
     pub fn tcpcli(&self) -> (Program, Pid) {
-        let client = Program::tcpcli(self.addr, &[]);
+        self.tcpcli_with(&[])
+    }
+
+    /// Likewise with arguments.
+    pub fn tcpcli_with(&self, args: &[&str]) -> (Program, Pid) {
+        let client = Program::tcpcli(self.addr, args);
         let child = self.child_for(client.addr());
         (client, child)
     }
@@ -114,12 +123,6 @@ impl Server {
     pub fn end(&self, how: Signal) {
         signal(self.pid(), how);
         wait_until("the server's end", || !self.is_alive());
-    }
-
-    /// What it and its children printed on standard output, when all have ended.
-    pub fn all_output(&mut self) -> Vec<u8> {
-        let printed = self.printed.take().unwrap();
-        join("the end of the last child", printed).unwrap()
     }
 
     pub fn is_alive(&self) -> bool {

@@ -5,12 +5,11 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 
 /// Both ends of a new pseudo-terminal: the user's, and that of programs. They are close-on-exec from
 /// the beginning (those of openpty are not), because another test may start a program at any time.
@@ -28,9 +27,7 @@ pub fn pty() -> (File, File) {
 pub struct Terminal {
     process: Child,
     keyboard: File,
-    screen: Arc<Mutex<Vec<u8>>>,
-    /// Ends when no process has the terminal open any more.
-    reader: JoinHandle<()>,
+    screen: Output,
 }
 
 impl Terminal {
@@ -53,25 +50,11 @@ impl Terminal {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         drop(slave);
 
-        let mut output = keyboard.try_clone().unwrap();
-        let screen = Arc::new(Mutex::new(Vec::new()));
-        let shown = screen.clone();
-        let reader = thread::spawn(move || {
-            let mut piece = [0; 1024];
-            loop {
-                match output.read(&mut piece) {
-                    Ok(n) if n > 0 => shown.lock().unwrap().extend(&piece[..n]),
-                    Err(why) if why.kind() == ErrorKind::Interrupted => {}
-                    // EIO: no process has the terminal open any more.
-                    _ => break,
-                }
-            }
-        });
+        let screen = Output::read(keyboard.try_clone().unwrap());
         Terminal {
             process,
             keyboard,
             screen,
-            reader,
         }
     }
 
@@ -85,19 +68,18 @@ impl Terminal {
 
     /// All that was ever on the screen.
     pub fn screen(&self) -> String {
-        String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
+        self.screen.so_far()
     }
 
     /// Waits until all that was ever on the screen is this.
     pub fn wait_shows(&self, expected: &str) {
         let start = Instant::now();
-        loop {
-            let over = self.reader.is_finished() || start.elapsed() > DEADLINE;
-            let screen = self.screen();
-            if screen == expected {
-                return;
-            }
-            assert!(!over, "the screen shows {screen:?}, not {expected:?}");
+        while self.screen() != expected {
+            let shown = self.screen();
+            assert!(
+                start.elapsed() < DEADLINE,
+                "it shows {shown:?}, not {expected:?}"
+            );
             thread::sleep(Duration::from_millis(1));
         }
     }

@@ -1,0 +1,136 @@
+//! When things go wrong: the kernel, or a sandbox, refuses a call.
+
+mod common;
+
+use common::*;
+use nix::libc;
+use nix::unistd::Uid;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, Write};
+
+#[test]
+fn a_second_server_on_the_same_port_is_refused() {
+    let server = Server::start(&[]);
+    let ended = run(&mut tcpserv("127.0.0.1", server.addr.port()));
+    let why = reason(Errno::EADDRINUSE);
+    ended.failed(&format!("tcpserv: bind error: {}: {why}", server.addr));
+    assert!(server.is_alive());
+}
+
+/// The limit of processes holds all users but root. A filter holds root, too, but from the
+/// server's start on: so there root has no other clients.
+#[test]
+fn when_fork_is_refused_the_client_is_closed_and_the_others_are_served() {
+    let is_root = Uid::effective().is_root();
+    let mut command = tcpserv("127.0.0.1", 0);
+    if is_root {
+        refuse(&mut command, FORKS, libc::EAGAIN);
+    }
+    let server = Server::spawn(&mut command);
+    let mut others = Vec::new();
+    if !is_root {
+        others.push(server.client().0);
+        set_limit(server.pid(), libc::RLIMIT_NPROC, Some(0));
+    }
+
+    for _ in 0..2 {
+        let mut refused = connect(server.addr);
+        let client = refused.local_addr().unwrap();
+        assert_eq!(rest(&mut refused), b"");
+        let why = reason(Errno::EAGAIN);
+        server.wait_line(&format!("tcpserv: {client}: fork error: {why}"));
+    }
+    for other in &mut others {
+        assert_eq!(echo(other, b"hello\n"), b"hello\n");
+    }
+    assert!(server.is_alive());
+}
+
+/// Waits until the server has tried again and again. It has printed one message for all tries,
+/// and sleeps between them.
+fn tries_accept_again(server: &Server, errno: Errno) {
+    let why = reason(errno);
+    server.wait_line(&format!("tcpserv: accept error: {why}"));
+    let sleeps = || figure(server.pid(), "status", "voluntary_ctxt_switches");
+    let before = sleeps();
+    wait_until("some tries", || sleeps() > before + 5);
+    assert_eq!(server.said().len(), 1);
+}
+
+#[test]
+fn without_a_free_descriptor_the_server_waits_for_one() {
+    let server = Server::start(&[]);
+    let (mut other, _) = server.client();
+    // The accept in which it sleeps took its descriptor before it went to sleep.
+    wait_accepting(server.pid());
+    let before = set_limit(server.pid(), libc::RLIMIT_NOFILE, Some(1));
+    let (mut last, _) = server.client();
+    let mut waiting = [connect(server.addr), connect(server.addr)];
+
+    tries_accept_again(&server, Errno::EMFILE);
+    for stream in [&mut other, &mut last] {
+        assert_eq!(echo(stream, b"hello\n"), b"hello\n");
+    }
+    assert!(silent(&waiting[0]) && silent(&waiting[1]));
+
+    set_limit(server.pid(), libc::RLIMIT_NOFILE, Some(before));
+    for stream in &mut waiting {
+        assert_eq!(echo(stream, b"at last\n"), b"at last\n");
+    }
+    assert_eq!(server.said().len(), 1);
+}
+
+#[test]
+fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_then() {
+    let mut command = tcpserv("127.0.0.1", 0);
+    refuse(&mut command, &[libc::SYS_accept4], libc::EPERM);
+    tries_accept_again(&Server::spawn(&mut command), Errno::EPERM);
+}
+
+#[test]
+fn a_socket_or_a_thread_that_tcpcli_does_not_get_is_reported() {
+    let server = Server::start(&[]);
+    for (args, calls, errno, said) in [
+        (
+            &[][..],
+            &[libc::SYS_socket][..],
+            Errno::EAFNOSUPPORT,
+            "socket error: AF_INET",
+        ),
+        (&["--batch"], FORKS, Errno::EAGAIN, "pthread_create error"),
+    ] {
+        let mut command = tcpcli(server.addr);
+        refuse(command.args(args), calls, errno as i32);
+        run(&mut command).failed(&format!("tcpcli: {said}: {}", reason(errno)));
+    }
+}
+
+#[test]
+fn an_input_that_cannot_be_read_and_a_full_disk_are_reported() {
+    let server = Server::start(&[]);
+    let open = |path| OpenOptions::new().write(true).open(path).unwrap();
+    for args in [&[][..], &["--batch"]] {
+        let mut line = memory_file();
+        line.write_all(b"hello\n").unwrap();
+        line.rewind().unwrap();
+        let directory = File::open("/").unwrap();
+        for (input, output, said, errno) in [
+            (
+                directory,
+                "/dev/null",
+                "fgets error: standard input",
+                Errno::EISDIR,
+            ),
+            (
+                line,
+                "/dev/full",
+                "fputs error: standard output",
+                Errno::ENOSPC,
+            ),
+        ] {
+            let mut client = Program::spawn(tcpcli(server.addr).args(args), input, open(output));
+            let ended = client.wait();
+            ended.failed(&format!("tcpcli: {said}: {}", reason(errno)));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The messages on standard error: what they look like, and that no client waits for one.
+
+mod common;
+
+use common::terminal::pty;
+use common::*;
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+#[test]
+fn a_message_is_one_line_of_512_bytes_at_most() {
+    let server = Server::start(&[]);
+    let second = |name: &str| {
+        let mut command = tcpserv("127.0.0.1", server.addr.port());
+        run(command.arg0(name)).stderr
+    };
+    assert_eq!(second(&"x".repeat(600)), "x".repeat(511) + "\n");
+    let said = second("/path/to/a\nb");
+    assert!(said.starts_with("a?b: bind error: "), "{said}");
+}
+
+/// Nobody reads what the server says into a pipe or a terminal, until that is full.
+#[test]
+fn a_full_standard_error_stops_no_client() {
+    for (reader, stderr) in [pipe(), pty()] {
+        let mut command = tcpserv("127.0.0.1", 0);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut server = spawn(command.stderr(stderr));
+        let pid = Pid::from_raw(server.id() as i32);
+        let addr = listening_address(pid);
+        // Opened once more, so that the server's own does not become non-blocking.
+        let mut again = OpenOptions::new();
+        again
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let mut again = again.open(format!("/proc/{pid}/fd/2")).unwrap();
+        let full = loop {
+            if let Err(why) = again.write(&[b'x'; 512]) {
+                break why;
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::WouldBlock);
+
+        for n in 0..6 {
+            let mut stream = connect(addr);
+            assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
+            let child = children(pid)[0];
+            if n % 2 == 0 {
+                signal(child, Signal::SIGKILL); // the parent has a message about this
+            } else {
+                reset(stream); // and the child about this
+            }
+            wait_until("the child to be reaped", || gone(child));
+        }
+        server.kill().unwrap();
+        server.wait().unwrap();
+        drop(reader); // open until here
+    }
+}
