@@ -8,9 +8,8 @@ const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
     for readme in READMES {
         let diagrams = blocks(readme).into_iter();
-        let diagram = diagrams.map(|block| block.text());
-        let diagram = diagram.filter(|text| text.starts_with("flowchart")).next();
-        let diagram = diagram.unwrap();
+        let mut texts = diagrams.map(|block| block.text());
+        let diagram = texts.find(|text| text.starts_with("flowchart")).unwrap();
         let arrows = diagram.split("|\"").skip(1);
         let arrows: Vec<_> = arrows
             .map(|label| label.split(' ').next().unwrap())
