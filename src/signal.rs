@@ -25,10 +25,7 @@ use std::{io, process, process::ExitStatus, sync::Once};
 /// # Errors
 /// `sigaction error: SIGNAL: …`: sig_chld is for SIGCHLD only.
 pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
-    ensure!(
-        signo == SIGCHLD,
-        "sigaction error: {signo}: sig_chld is for SIGCHLD"
-    );
+    ensure!(signo == SIGCHLD, "sigaction error: {signo}: not SIGCHLD");
     let handler = SigHandler::Handler(handler.0);
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::empty());
     program(); // allocates the name now: a signal handler must not allocate

@@ -87,7 +87,7 @@ fn the_count_of_children_does_not_go_below_0() {
 fn sig_chld_is_refused_for_another_signal() {
     let status = in_child(|| {
         let error = Signal(Sig::SIGUSR1, sig_chld).unwrap_err().to_string();
-        assert_eq!(error, "sigaction error: SIGUSR1: sig_chld is for SIGCHLD");
+        assert_eq!(error, "sigaction error: SIGUSR1: not SIGCHLD");
         let child = fork_child(|| 0);
         wait_for_room(1); // nobody counts children off, so it does not wait
         waitpid(child, None).unwrap();
