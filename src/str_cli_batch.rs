@@ -17,7 +17,7 @@ use std::os::fd::AsFd;
 use std::{sync::mpsc::channel, thread};
 
 /// The bytes of one read or write at the most.
-const SIZE: usize = 256 * 1024;
+const SIZE: usize = 512 * 1024;
 
 /// Sends all of `fp` and puts all that comes back on `stdout`, both at the same time, until
 /// the server's FIN. It expects an echo: as many bytes as it sends, or more.
