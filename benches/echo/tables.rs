@@ -56,7 +56,7 @@ pub fn bulk(part: usize) {
     let says = format!(
         "Of the server: {mebibytes} MiB there, in pieces of 256 KiB, and back at the same time, \
          on one connection. More is better. The buffer of plain C is the listing's, 4 KiB; that \
-         of tcpserv has 16 KiB, and that of the floor 512 KiB."
+         of tcpserv has 32 KiB, and that of the floor 512 KiB."
     );
     table("Bulk", &says, &["GB/s"], &SERVERS, |peer| {
         let server = warm(peer);
