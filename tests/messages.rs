@@ -8,7 +8,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -23,6 +23,23 @@ fn a_message_is_one_line_of_512_bytes_at_most() {
     assert_eq!(second(&"x".repeat(600)), "x".repeat(511) + "\n");
     let said = second("/path/to/a\nb");
     assert!(said.starts_with("a?b: bind error: "), "{said}");
+}
+
+/// `tcpserv 2> log`: opened once more, the file would be written from its start.
+#[test]
+fn a_file_gets_each_message() {
+    let server = Server::start(&[]);
+    let mut log = memory_file();
+    for _ in 0..2 {
+        let mut command = tcpserv("127.0.0.1", server.addr.port());
+        spawn(command.stderr(log.try_clone().unwrap()))
+            .wait()
+            .unwrap();
+    }
+    let mut said = String::new();
+    log.rewind().unwrap();
+    log.read_to_string(&mut said).unwrap();
+    assert_eq!(said.matches("bind error").count(), 2, "{said}");
 }
 
 /// Nobody reads what the server says into a pipe or a terminal, until that is full.
