@@ -6,10 +6,13 @@ use common::terminal::pty;
 use common::*;
 use nix::libc;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::Pid;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
@@ -42,13 +45,15 @@ fn a_file_gets_each_message() {
     assert_eq!(said.matches("bind error").count(), 2, "{said}");
 }
 
-/// Nobody reads what the server says into a pipe or a terminal, until that is full.
+/// Nobody reads what the server says into a pipe, a terminal or a socket, until that is full.
 #[test]
 fn a_full_standard_error_stops_no_client() {
-    for (mut reader, stderr) in [pipe(), pty()] {
+    let sockets = UnixStream::pair().unwrap();
+    let [one, other] = <[UnixStream; 2]>::from(sockets).map(|end| File::from(OwnedFd::from(end)));
+    for (mut reader, stderr) in [pipe(), pty(), (one, other)] {
         let mut command = tcpserv("127.0.0.1", 0);
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut server = spawn(command.stderr(stderr));
+        let mut server = spawn(command.stderr(stderr.try_clone().unwrap()));
         let pid = Pid::from_raw(server.id() as i32);
         let addr = listening_address(pid);
         // Opened once more, so that the server's own does not become non-blocking.
@@ -56,8 +61,13 @@ fn a_full_standard_error_stops_no_client() {
         again
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        let mut again = again.open(format!("/proc/{pid}/fd/2")).unwrap();
-        while again.write(&[b'x'; 512]).is_ok() {} // until it is full
+        match again.open(format!("/proc/{pid}/fd/2")) {
+            Ok(mut again) => while again.write(&[b'x'; 512]).is_ok() {}, // until it is full
+            // A socket cannot be opened.
+            Err(_) => {
+                while send(stderr.as_raw_fd(), &[b'x'; 512], MsgFlags::MSG_DONTWAIT).is_ok() {}
+            }
+        }
         // Room for some messages: a terminal says that it has room also when the next does not fit.
         reader.read_exact(&mut [0; 4096]).unwrap();
 
