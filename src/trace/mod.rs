@@ -10,12 +10,11 @@ use crate::sockfd::Sockfd;
 use crate::stderr::{program, write_line};
 use nix::poll::{PollFlags, PollTimeout};
 use nix::unistd::{ForkResult, close};
-use sock_diag::find;
+use sock_diag::{Ends, find};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt::{Arguments, Debug, Display};
 use std::io::{self, Error, ErrorKind, Write};
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,9 +23,6 @@ use std::{fs, mem, process, thread};
 use tcp_state::{TcpState, tcp_info};
 
 static ON: AtomicBool = AtomicBool::new(false);
-
-/// The addresses of both ends of a connection: its own, and the peer's.
-type Ends = (SocketAddr, SocketAddr);
 
 /// Under a trace, the open sockets by their descriptors, each with the ends of its connection: in TIME_WAIT or
 /// after a reset a socket does not know its peer.

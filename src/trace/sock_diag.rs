@@ -4,13 +4,15 @@
 //! The answer for one connection comes at once, however many there are, so that a state
 //! which lasts for microseconds can be seen. To read /proc/net/tcp takes too long for that.
 
-use super::Ends;
 use super::tcp_state::{TcpState, tcp_info};
 use nix::libc;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
+
+/// The addresses of both ends of a connection: its own, and the peer's.
+pub(super) type Ends = (SocketAddr, SocketAddr);
 
 /// The state of one end of a connection. It is CLOSED if the kernel answers with an error: it does not
 /// know the connection (any more), or has no such table. It is UNKNOWN if the kernel cannot be asked.
