@@ -5,7 +5,8 @@ mod common;
 use common::*;
 use nix::libc;
 use nix::sys::signal::Signal;
-use std::io::Write;
+use socket2::{Domain, Socket, Type};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -121,17 +122,48 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
     assert!(left.is_none(), "its echo is still in the kernel: {left:?}");
 }
 
-#[test]
-fn a_client_that_reads_slowly_is_served_with_an_idle_timeout() {
-    let server = Server::start(&["--idle-timeout", "3"]);
-    let mut stream = connect(server.addr);
+/// Sends so many bytes, and reads the echo in 50 pieces, one each 100 ms. Returns whether all came back; `None`
+/// if the machine has held this test up for a second: then it means nothing.
+fn reads_slowly(seconds: &str, receive_buffer: usize, bytes: usize) -> Option<bool> {
+    let server = Server::start(&["--idle-timeout", seconds]);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(receive_buffer).unwrap();
+    socket.connect(&server.addr.into()).unwrap();
+    let mut stream = with_deadline(socket.into());
     let mut sender = stream.try_clone().unwrap();
-    let sent = pattern(60_000_000); // far more than the buffers hold
-    let bytes = sent.clone();
-    let feeder = thread::spawn(move || sender.write_all(&bytes));
-    for piece in sent.chunks(1_200_000) {
-        thread::sleep(Duration::from_millis(100)); // so it takes five seconds
-        assert!(read_bytes(&mut stream, piece.len()) == piece);
+    let sent = pattern(bytes);
+    let feeder = thread::spawn(move || sender.write_all(&pattern(bytes)));
+    for piece in sent.chunks(bytes / 50) {
+        thread::sleep(Duration::from_millis(100));
+        let start = Instant::now();
+        let mut echoed = vec![0; piece.len()];
+        let read = stream.read_exact(&mut echoed);
+        if start.elapsed() > Duration::from_secs(1) {
+            return None;
+        }
+        if read.is_err() {
+            return Some(false);
+        }
+        assert!(echoed == piece);
     }
     join("all to be sent", feeder).unwrap();
+    Some(true)
+}
+
+/// The price of TCP_USER_TIMEOUT: a window that stays closed for the whole time.
+#[test]
+fn a_slow_reader_is_served_unless_its_window_stays_closed_for_the_idle_timeout() {
+    thread::scope(|scope| {
+        for (seconds, receive_buffer, bytes, is_served) in [
+            ("2", 128 * 1024, 5_000_000, true), // 1 MB/s
+            ("30", 4096, 100_000, true),        // 20 kB/s
+            ("2", 4096, 100_000, false),
+        ] {
+            scope.spawn(move || {
+                let what = "five seconds in which this test is not held up";
+                let served = wait_for(what, || reads_slowly(seconds, receive_buffer, bytes));
+                assert_eq!(served, is_served, "{bytes} bytes, {seconds} s");
+            });
+        }
+    });
 }

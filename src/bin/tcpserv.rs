@@ -52,7 +52,7 @@ fn tcpserv(args: &Args) -> Result<()> {
             _exit(0); // the kernel closes connfd: the FIN. (C's exit also flushes copies of the parent's buffers)
         }
         if let Err(error) = childpid {
-            err_ret(&error.context(cliaddr)); // added: the server goes on
+            err_ret(&error.context(cliaddr)); // added: the server goes on; no child holds connfd
         }
         Close(connfd); // parent closes connected socket: no FIN, because the child still holds it
     }
@@ -84,9 +84,9 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_clients: u32,
 
+    // In milliseconds the largest must fit a C int.
     /// Disconnect a client that sends nothing, or takes nothing of its echo, for about this long
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=2_147_483))]
-    // in ms a C int
     idle_timeout: Option<u32>,
 
     /// Print each call of the listings, and the TCP state of its socket, on standard error

@@ -34,6 +34,7 @@ pub fn the_trace_never_calls_a_live_connection_closed() {
         ("::", "127.0.0.1"),
         ("0.0.0.0", "::ffff:127.0.0.1"),
         ("::", "::ffff:127.0.0.1"),
+        ("::", "::ffff:0.0.0.0"), // Linux connects it to this host
         ("::ffff:127.0.0.1", "127.0.0.1"),
         ("fe80::1%veth0", "fe80::1%veth0"),
         ("::", "fe80::1%veth0"),
