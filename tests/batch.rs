@@ -4,9 +4,7 @@
 mod common;
 
 use common::*;
-use nix::sys::signal::Signal;
-use std::io::{Read, Seek, Write};
-use std::net::Shutdown;
+use std::io::Seek;
 
 const BATCH: &[&str] = &["--batch"];
 

@@ -7,9 +7,6 @@ use common::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use std::io::Write;
-use std::net::Shutdown;
-use std::thread;
 use unp::MAXLINE;
 
 /// Asserts that tcpcli prints what it is fed, line by line and with --batch.

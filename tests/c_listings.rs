@@ -6,15 +6,10 @@
 mod common;
 
 use common::*;
-use nix::libc;
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, mkdtemp};
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use nix::unistd::mkdtemp;
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::{env, process};
 

@@ -4,11 +4,7 @@ mod common;
 
 use common::*;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::Signal;
-use std::fs;
-use std::io::{Write, read_to_string};
-use std::net::Shutdown;
-use std::thread;
+use std::io::read_to_string;
 use unp::MAXLINE;
 
 /// Line by line, and with --batch.

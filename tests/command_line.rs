@@ -3,7 +3,6 @@
 mod common;
 
 use common::*;
-use std::process::Command;
 
 fn call(program: &str, args: &[&str]) -> Ended {
     run(Command::new(program).args(args))

@@ -3,13 +3,7 @@
 mod common;
 
 use common::*;
-use nix::libc;
-use nix::sys::signal::Signal;
 use std::collections::HashSet;
-use std::fs;
-use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::Command;
 
 #[test]
 fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {

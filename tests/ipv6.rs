@@ -3,7 +3,6 @@
 mod common;
 
 use common::*;
-use std::net::{SocketAddr, TcpListener};
 
 fn main() {
     let bound = TcpListener::bind("[::1]:0").map(drop);

@@ -3,10 +3,9 @@
 mod common;
 
 use common::*;
-use nix::libc;
 use nix::unistd::Uid;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
+use std::io::Seek;
 
 #[test]
 fn a_second_server_on_the_same_port_is_refused() {

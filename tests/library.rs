@@ -6,13 +6,9 @@ mod common;
 
 use common::*;
 use libtest_mimic::{Arguments, Trial};
-use nix::libc;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal as Sig, raise};
 use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
-use std::io::{Read, Write};
-use std::process::Command;
 use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, sig_chld, wait_for_room};
 
 fn main() {

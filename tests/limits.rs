@@ -3,13 +3,7 @@
 mod common;
 
 use common::*;
-use nix::libc;
-use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::thread;
-use std::time::{Duration, Instant};
 
 /// Waits until the server sleeps at its limit, with as many connections in its queue.
 fn wait_at_limit(server: &Server, n: u64) {

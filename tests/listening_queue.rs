@@ -3,12 +3,7 @@
 mod common;
 
 use common::*;
-use nix::errno::Errno;
-use nix::libc;
-use nix::sys::signal::Signal;
 use nix::sys::socket::{self, SockaddrStorage, getsockopt, sockopt};
-use std::io::Write;
-use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use unp::*;
 

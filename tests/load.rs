@@ -5,12 +5,7 @@
 mod common;
 
 use common::*;
-use nix::unistd::Pid;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
 
 /// A server on all loopback addresses: one address has too few ephemeral ports.
 fn server() -> Server {

@@ -4,17 +4,13 @@ mod common;
 
 use common::terminal::pty;
 use common::*;
-use nix::libc;
-use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, send};
-use nix::unistd::Pid;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::Seek;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
 
 #[test]
 fn a_message_is_one_line_of_512_bytes_at_most() {

@@ -5,9 +5,6 @@ mod common;
 
 use common::terminal::Terminal;
 use common::*;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-use std::net::TcpStream;
 
 /// Asserts that the server still serves a client, and a new one.
 fn serves(server: &Server, other: &mut TcpStream) {

@@ -6,18 +6,11 @@
 mod common;
 
 use common::*;
-use nix::libc::{self, c_long};
+use nix::libc::c_long;
 use nix::sys::ptrace;
-use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-use std::fs;
-use std::io::Write;
-use std::net::{Shutdown, SocketAddr};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Child;
 
 fn main() {
     let tests = tests![

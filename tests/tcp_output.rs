@@ -3,9 +3,6 @@
 mod common;
 
 use common::*;
-use std::io::Write;
-use std::net::Shutdown;
-use std::thread;
 
 #[test]
 fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {

@@ -4,8 +4,6 @@ mod common;
 
 use common::terminal::Terminal;
 use common::*;
-use std::io::Write;
-use std::net::TcpListener;
 
 const CTRL_D: &[u8] = b"\x04";
 

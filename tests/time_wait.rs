@@ -4,10 +4,8 @@
 mod common;
 
 use common::*;
-use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 use std::io::ErrorKind;
-use std::time::Duration;
 
 /// The port stays this test's: for port 0 the kernel takes none that has a connection in TIME_WAIT.
 #[test]

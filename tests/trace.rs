@@ -5,10 +5,6 @@ mod common;
 
 use common::trace::{events, of};
 use common::*;
-use nix::libc;
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
-use std::process::Stdio;
 
 const TRACE: &[&str] = &["--trace"];
 

@@ -17,16 +17,22 @@ pub use program::*;
 pub use server::*;
 pub use stream::*;
 
-pub use nix::errno::Errno;
+// What most tests use.
+pub use nix::{errno::Errno, libc, sys::signal::Signal, unistd::Pid};
+pub use std::io::{Read, Write};
+pub use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+pub use std::process::{Command, Stdio};
+pub use std::time::{Duration, Instant};
+pub use std::{fs, thread};
+
 use nix::fcntl::OFlag;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::pipe2;
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{Error, Read};
+use std::io::Error;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
 
 pub const TCPSERV: &str = env!("CARGO_BIN_EXE_tcpserv");
 pub const TCPCLI: &str = env!("CARGO_BIN_EXE_tcpcli");

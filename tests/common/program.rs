@@ -2,11 +2,8 @@
 
 use super::*;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs;
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout};
 
 /// A tcpcli for a server, not yet started.
 pub fn tcpcli(server: SocketAddr) -> Command {

@@ -1,10 +1,9 @@
 //! A running tcpserv.
 
 use super::*;
-use nix::sys::signal::{Signal, killpg};
-use std::net::{SocketAddr, TcpStream};
+use nix::sys::signal::killpg;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 /// A tcpserv for an address, not yet started; port 0 means any free one.
 pub fn tcpserv(ip: &str, port: u16) -> Command {

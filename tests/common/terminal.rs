@@ -2,14 +2,12 @@
 
 use super::*;
 use nix::fcntl::OFlag;
-use nix::libc;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 
 /// Both ends of a new pseudo-terminal: the user's, and that of programs. They are close-on-exec from
 /// the beginning (those of openpty are not), because another test may start a program at any time.

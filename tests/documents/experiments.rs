@@ -5,13 +5,10 @@ use crate::common::terminal::Terminal;
 use crate::common::*;
 use crate::texts::{TEXTS, blocks};
 use crate::transcript::{Numbers, Step, Typed, steps, with_numbers};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::kill;
 use std::collections::BTreeMap;
+use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
 
 /// What the section with this heading types is typed before each experiment.
 const ONCE: &str = "How to read an experiment";

@@ -2,16 +2,9 @@
 
 use crate::common::*;
 use crate::texts::blocks;
-use nix::libc;
-use nix::sys::signal::Signal;
-use std::fs;
-use std::io::Write;
-use std::net::Shutdown;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -4,7 +4,6 @@ use crate::common::trace::{events, of};
 use crate::common::*;
 use crate::namespace;
 use nix::net::if_::if_nametoindex;
-use std::process::{Command, Stdio};
 
 /// A tcpserv, and a tcpcli that is connected to it, with addresses as a user writes them.
 fn pair(bind: &str, connect: &str) -> (Server, Program) {

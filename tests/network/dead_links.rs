@@ -4,7 +4,6 @@ use crate::common::*;
 use crate::handshake::{client, server};
 use crate::namespace::{ip, sysctl};
 use crate::peer::{OTHER_HOST, Peer};
-use std::time::Duration;
 
 /// Asserts that a tcpcli ends with this error.
 #[track_caller]

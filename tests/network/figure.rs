@@ -7,12 +7,7 @@ use crate::common::*;
 use crate::namespace::{self, Namespace, VETH0_MAC, VETH1_MAC, ip, sysctl};
 use crate::wire::{Segment, Wire, show};
 use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
-use nix::unistd::Pid;
-use std::fs;
-use std::net::SocketAddr;
-use std::process::Stdio;
-use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const DELAY: Duration = Duration::from_millis(10);
 const CLIENT: &str = "192.0.2.1:40000";

@@ -4,11 +4,8 @@ use crate::common::*;
 use crate::namespace::sysctl;
 use crate::peer::{KERNEL, OTHER_HOST, Peer};
 use crate::wire::Wire;
-use nix::libc;
-use nix::sys::signal::Signal;
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::IpAddr;
 
 /// tcpserv at the kernel's end of the link.
 pub fn server(port: u16, args: &[&str]) -> Server {

@@ -4,7 +4,6 @@ use crate::common::*;
 use crate::handshake::server;
 use crate::namespace::sysctl;
 use crate::peer::Peer;
-use std::time::Duration;
 
 pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
     let server = server(9877, &[]);

@@ -6,7 +6,6 @@ use crate::common::*;
 use crate::figure::{Session, session};
 use crate::handshake::server;
 use crate::peer::Peer;
-use std::fs;
 
 pub fn f2_f7_f8_f10_the_pictures_show_the_session_with_a_stopped_child() {
     let english = Picture::read("README.md", "sleeps", "bytes");

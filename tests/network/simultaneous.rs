@@ -3,7 +3,6 @@
 use crate::common::*;
 use crate::handshake::client;
 use crate::peer::{OTHER_HOST, Peer};
-use nix::sys::signal::Signal;
 
 /// A tcpcli in SYN_RCVD: the other host connects at the same time, so the answer to its SYN is
 /// a SYN.

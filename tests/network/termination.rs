@@ -6,8 +6,6 @@ use crate::handshake::{client, server};
 use crate::namespace::sysctl;
 use crate::peer::{OTHER_HOST, Peer};
 use crate::wire::Wire;
-use nix::sys::signal::Signal;
-use std::time::Duration;
 
 pub fn w6_a12_a16_four_segments_end_a_connection_while_the_child_is_stopped() {
     let mut wire = Wire::listen("lo");
