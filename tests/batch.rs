@@ -4,27 +4,8 @@
 mod common;
 
 use common::*;
-use std::io::Seek;
 
 const BATCH: &[&str] = &["--batch"];
-
-#[test]
-fn batch_returns_a_million_lines_from_a_file_to_a_file() {
-    let server = Server::start(&[]);
-    let (mut from, mut to) = (memory_file(), memory_file());
-    let input = lines(1_000_000);
-    from.write_all(input.as_bytes()).unwrap();
-    from.rewind().unwrap();
-
-    let stdout = to.try_clone().unwrap();
-    let mut client = Program::spawn(tcpcli(server.addr).args(BATCH), from, stdout);
-
-    client.wait().succeeded(b"");
-    let mut output = String::new();
-    to.rewind().unwrap();
-    to.read_to_string(&mut output).unwrap();
-    assert!(output == input);
-}
 
 #[test]
 fn batch_sends_the_next_line_before_the_last_echo_has_come() {

@@ -33,10 +33,9 @@ fn c4_the_client_sleeps_until_a_line_is_typed_and_sends_nothing_before() {
 
     wait_reading_input(client.pid());
     assert!(silent(&connfd));
-    let bytes = io(client.pid(), "rchar");
+    let bytes = io(client.pid()).rchar;
     client.type_in(b"half a li");
-    let read = || (io(client.pid(), "rchar") == bytes + 9).then_some(());
-    wait_while_alive(client.pid(), "the client to read it", read);
+    wait_until("a read", || io(client.pid()).rchar == bytes + 9);
     wait_reading_input(client.pid());
     assert!(silent(&connfd), "half a line is not sent");
 
@@ -114,23 +113,6 @@ fn an_echo_that_is_cut_is_printed_and_reported() {
 }
 
 #[test]
-fn an_answer_longer_than_the_line_is_printed_whole() {
-    for args in BOTH {
-        let (mut client, mut connfd) = Program::tcpcli_with_own_server(args);
-        for answer in [&b"not an echo\n"[..], b"and the next one is not, either\n"] {
-            client.type_in(b"x\n");
-            assert_eq!(read_bytes(&mut connfd, 2), b"x\n");
-            connfd.write_all(answer).unwrap();
-            assert_eq!(client.next_output(answer.len()), answer);
-        }
-        client.ctrl_d();
-        assert_eq!(rest(&mut connfd), b"");
-        drop(connfd);
-        client.wait().succeeded(b"");
-    }
-}
-
-#[test]
 fn the_answer_to_a_last_line_without_a_newline_is_printed_whole() {
     let long = [b'y'; MAXLINE];
     for (answer, fin) in [
@@ -165,8 +147,8 @@ fn tcpcli_waits_for_non_blocking_standard_input_and_output() {
         wait_asleep(client.pid());
         keyboard.write_all(b"hello\n").unwrap();
         drop(keyboard);
-        let tries = || (io(client.pid(), "syscw") >= 2).then_some(()); // to the server, to the screen
-        wait_while_alive(client.pid(), "it to write its output", tries);
+        // To the server, and to the screen.
+        wait_until("two writes", || io(client.pid()).syscw >= 2);
         wait_asleep(client.pid());
         let shown = thread::spawn(move || read_to_string(&mut screen).unwrap());
         let shown = join("all output", shown);

@@ -85,12 +85,11 @@ fn s10_a_read_interrupted_by_a_signal_is_called_again() {
     let server = Server::start(&[]);
     let (mut stream, child) = server.client();
     wait_reading_socket(child);
-    let reads = io(child, "syscr");
+    let reads = io(child).syscr;
 
     signal(child, Signal::SIGCHLD); // for which it has a handler
 
-    let interrupted = || (io(child, "syscr") == reads + 1).then_some(());
-    wait_while_alive(child, "the read to return", interrupted);
+    wait_until("the read to return", || io(child).syscr == reads + 1);
     wait_reading_socket(child);
     assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
 }
@@ -103,10 +102,9 @@ fn a_write_interrupted_by_a_signal_is_called_again() {
     // The first may have written a part of its bytes, and returns their number.
     for _ in 0..3 {
         wait_writing_socket(child);
-        let writes = io(child, "syscw");
+        let writes = io(child).syscw;
         signal(child, Signal::SIGCHLD);
-        let interrupted = || (io(child, "syscw") > writes).then_some(());
-        wait_while_alive(child, "the write to return", interrupted);
+        wait_until("the write to return", || io(child).syscw > writes);
     }
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&mut stream).len(), sent);
@@ -147,22 +145,4 @@ fn children_that_end_at_the_same_time_are_all_reaped() {
 
     server.wait_children(0);
     assert!(server.said().is_empty());
-}
-
-#[test]
-fn every_socket_is_closed_on_exec() {
-    let server = Server::start(&[]);
-    let (client, child) = server.tcpcli();
-    for pid in [server.pid(), child, client.pid()] {
-        let own = sockets(pid);
-        assert!(!own.is_empty());
-        for (fd, link) in descriptors(pid) {
-            if own.iter().any(|inode| link == format!("socket:[{inode}]")) {
-                let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap();
-                let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-                let flags = i32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
-                assert_ne!(flags & libc::O_CLOEXEC, 0, "{pid}: {fd} {link}");
-            }
-        }
-    }
 }

@@ -29,7 +29,7 @@ fn when_fork_is_refused_the_client_is_closed_and_the_others_are_served() {
     let mut others = Vec::new();
     if !is_root {
         others.push(server.client().0);
-        set_limit(server.pid(), libc::RLIMIT_NPROC, Some(0));
+        set_limit(server.pid(), Resource::NPROC, 0);
     }
 
     for _ in 0..2 {
@@ -50,7 +50,7 @@ fn when_fork_is_refused_the_client_is_closed_and_the_others_are_served() {
 fn tries_accept_again(server: &Server, errno: Errno) {
     let why = reason(errno);
     server.wait_line(&format!("tcpserv: accept error: {why}"));
-    let sleeps = || figure(server.pid(), "status", "voluntary_ctxt_switches");
+    let sleeps = || status(server.pid()).voluntary_ctxt_switches.unwrap();
     let before = sleeps();
     wait_until("some tries", || sleeps() > before + 5);
     assert_eq!(server.said().len(), 1);
@@ -62,7 +62,7 @@ fn without_a_free_descriptor_the_server_waits_for_one() {
     let (mut other, _) = server.client();
     // The accept in which it sleeps took its descriptor before it went to sleep.
     wait_accepting(server.pid());
-    let before = set_limit(server.pid(), libc::RLIMIT_NOFILE, Some(1));
+    let before = set_limit(server.pid(), Resource::NOFILE, 1);
     let (mut last, _) = server.client();
     let mut waiting = [connect(server.addr), connect(server.addr)];
 
@@ -72,7 +72,7 @@ fn without_a_free_descriptor_the_server_waits_for_one() {
     }
     assert!(silent(&waiting[0]) && silent(&waiting[1]));
 
-    set_limit(server.pid(), libc::RLIMIT_NOFILE, Some(before));
+    set_limit(server.pid(), Resource::NOFILE, before);
     for stream in &mut waiting {
         assert_eq!(echo(stream, b"at last\n"), b"at last\n");
     }
@@ -84,24 +84,6 @@ fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_the
     let mut command = tcpserv("127.0.0.1", 0);
     refuse(&mut command, &[libc::SYS_accept4], libc::EPERM);
     tries_accept_again(&Server::spawn(&mut command), Errno::EPERM);
-}
-
-#[test]
-fn a_socket_or_a_thread_that_tcpcli_does_not_get_is_reported() {
-    let server = Server::start(&[]);
-    for (args, calls, errno, said) in [
-        (
-            &[][..],
-            &[libc::SYS_socket][..],
-            Errno::EAFNOSUPPORT,
-            "socket error: AF_INET",
-        ),
-        (&["--batch"], FORKS, Errno::EAGAIN, "pthread_create error"),
-    ] {
-        let mut command = tcpcli(server.addr);
-        refuse(command.args(args), calls, errno as i32);
-        run(&mut command).failed(&format!("tcpcli: {said}: {}", reason(errno)));
-    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use socket2::{Domain, Socket, Type};
 
 /// Waits until the server sleeps at its limit, with as many connections in its queue.
 fn wait_at_limit(server: &Server, n: u64) {
-    let queued = || (queued(server.addr.port()) == n).then_some(());
-    wait_while_alive(server.pid(), format_args!("{n} in the queue"), queued);
+    let what = format_args!("{n} in the queue");
+    wait_until(what, || queued(server.addr.port()) == n);
     wait_asleep_in(libc::SYS_rt_sigsuspend, server.pid(), "");
 }
 
@@ -38,35 +38,6 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
     let said = "tcpserv: the limit of children is reached: the next clients wait";
     server.wait_line(said);
     assert_eq!(server.said().len(), 1);
-}
-
-#[test]
-fn at_the_limit_a_signal_that_no_child_has_sent_makes_no_room() {
-    let server = Server::start(&["--max-clients", "1"]);
-    let (_first, _) = server.client();
-    let _second = connect(server.addr);
-    wait_at_limit(&server, 1);
-    let woken = || figure(server.pid(), "status", "voluntary_ctxt_switches");
-    let before = woken();
-    signal(server.pid(), Signal::SIGCHLD);
-    wait_until("the server to sleep again", || woken() > before);
-    wait_at_limit(&server, 1);
-}
-
-/// So many clients end at any time: none of these ends may be missed.
-#[test]
-fn at_the_limit_each_end_of_a_child_wakes_the_server() {
-    let server = Server::start(&["--max-clients", "1"]);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..100 {
-                    let mut stream = connect(server.addr);
-                    assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
-                }
-            });
-        }
-    });
 }
 
 /// That 0 is no limit, not the default one of 4,096, load.rs shows with 10,000 clients.

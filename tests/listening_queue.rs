@@ -133,16 +133,6 @@ fn s16_the_connected_socket_takes_its_options_from_the_listening_one() {
 }
 
 #[test]
-fn s16_the_keep_alive_timer_runs_at_both_ends_of_a_connection() {
-    let server = Server::start(&[]);
-    let (client, _) = server.tcpcli();
-    for (local, remote) in [(server.addr, client.addr()), (client.addr(), server.addr)] {
-        let row = connection(local, remote).unwrap();
-        assert_eq!(row.timer, 2, "the keep-alive timer");
-    }
-}
-
-#[test]
 fn a21_a_listening_socket_can_neither_send_nor_connect_and_stays_in_listen() {
     let (listenfd, servaddr) = bound();
     Listen(&listenfd, 1).unwrap();

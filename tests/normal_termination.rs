@@ -36,12 +36,14 @@ fn n4_the_childs_read_returns_0_on_the_fin_and_str_echo_returns() {
     client.echoes(b"hello\n");
     wait_reading_socket(child);
     // The parent's figures grow by those of each child for which it has waited.
-    let total = |name| io(child, name) + io(server.pid(), name);
-    let (reads, bytes) = (total("syscr"), total("rchar"));
+    let (of_child, before) = (io(child), io(server.pid()));
 
     client.ctrl_d();
 
     wait_until("the parent to wait for the child", || gone(child));
-    assert_eq!(io(server.pid(), "syscr"), reads + 1, "one read more");
-    assert_eq!(io(server.pid(), "rchar"), bytes, "it returned 0");
+    let after = io(server.pid());
+    let reads = after.syscr - before.syscr;
+    assert_eq!(reads, of_child.syscr + 1, "one read more");
+    let bytes = after.rchar - before.rchar;
+    assert_eq!(bytes, of_child.rchar, "it returned 0");
 }

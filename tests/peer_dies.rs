@@ -3,7 +3,6 @@
 
 mod common;
 
-use common::terminal::Terminal;
 use common::*;
 
 /// Asserts that the server still serves a client, and a new one.
@@ -97,27 +96,4 @@ fn when_the_parent_is_killed_its_children_serve_on_and_a_new_server_can_start() 
     serves(&again, &mut stream);
     drop(stream);
     wait_until("the child to end", || ended(child));
-}
-
-#[test]
-fn ctrl_c_at_the_terminal_ends_the_server_and_its_children() {
-    let mut terminal = Terminal::run(&mut tcpserv("127.0.0.1", 0), None);
-    let addr = listening_address(terminal.pid());
-    let listening = format!("tcpserv: listening on {addr}\r\n");
-    terminal.wait_shows(&listening);
-    let mut streams = [connect(addr), connect(addr)];
-    for stream in &mut streams {
-        assert_eq!(echo(stream, b"hello\n"), b"hello\n");
-    }
-    let children = children(terminal.pid());
-    assert_eq!(children.len(), 2);
-
-    terminal.keys(b"\x03");
-
-    assert_eq!(terminal.wait().code(), None, "a signal");
-    for (child, mut stream) in children.into_iter().zip(streams) {
-        wait_until("the child to end", || ended(child));
-        assert_eq!(rest(&mut stream), b"");
-    }
-    terminal.wait_shows(&(listening + "^C"));
 }

@@ -9,14 +9,14 @@ fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
     wait_reading_socket(child);
-    let reads = io(child, "rchar");
+    let reads = io(child).rchar;
     let stopped = stop(child);
 
     client.type_in(b"hello\n");
 
     wait_received(server.addr, client.addr(), 6);
     wait_reading_socket(client.pid()); // so write has returned
-    assert_eq!(io(child, "rchar"), reads, "the child has read nothing");
+    assert_eq!(io(child).rchar, reads, "the child has read nothing");
     stopped.go_on();
     assert_eq!(client.next_output(6), b"hello\n");
 }

@@ -14,12 +14,11 @@ fn after_one_ctrl_d_inside_a_line_the_line_goes_on_and_between_lines_it_ends_tcp
     let server = Server::start(&[]);
     let mut terminal = Terminal::run(&mut tcpcli(server.addr), None);
     terminal.wait_reading_keys();
-    let bytes = io(terminal.pid(), "rchar");
+    let bytes = io(terminal.pid()).rchar;
 
     terminal.keys(b"ab");
     terminal.keys(CTRL_D);
-    let read = || (io(terminal.pid(), "rchar") == bytes + 2).then_some(());
-    wait_while_alive(terminal.pid(), "tcpcli to read it", read);
+    wait_until("a read", || io(terminal.pid()).rchar == bytes + 2);
     terminal.wait_reading_keys();
     terminal.wait_shows("ab");
 

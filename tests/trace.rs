@@ -39,10 +39,7 @@ fn client_waits(client: &Program, state: &str, text: &str) {
 
 /// The descriptor of the one socket of a process.
 fn socket_of(pid: Pid) -> i32 {
-    let link = format!("socket:[{}]", sockets(pid)[0]);
-    let descriptors = descriptors(pid);
-    let its = descriptors.iter().find(|(_, its)| *its == link);
-    its.unwrap().0
+    socket_descriptors(pid)[0].0
 }
 
 #[test]
@@ -111,7 +108,7 @@ fn at_the_limit_of_clients_and_after_an_error_of_accept_the_last_line_tells_the_
 
     let server = Server::start(TRACE);
     wait_accepting(server.pid()); // it has a descriptor for the next connection
-    set_limit(server.pid(), libc::RLIMIT_NOFILE, Some(1));
+    set_limit(server.pid(), Resource::NOFILE, 1);
     let _both = [connect(server.addr), connect(server.addr)];
     server_waits(&server, server.pid(), "", "nanosleep sleeps, for 0.1 s");
 }

@@ -1,12 +1,12 @@
 //! The tables. `part` is 1 for a full run, and n for one n-th of its work.
 
-use crate::common::{Server, connect, echo, figure, set_limit, wait_asleep, wait_until};
+use crate::common::{Server, connect, echo, set_limit, status, wait_asleep, wait_until};
 use crate::load::{self, Input, LINE, on_one_core};
 use crate::peers::{BATCH_CLIENTS, CLIENTS, Peer, SERVERS};
 use crate::report::{median, table};
-use nix::libc::RLIMIT_NOFILE;
 use nix::unistd::Pid;
-use std::fs;
+use procfs::process::Process;
+use rlimit::Resource;
 
 pub fn connections(part: usize) {
     let n = 1_000 / part;
@@ -94,11 +94,8 @@ pub fn memory(part: usize) {
 fn page_faults(server: &Server, children: usize) -> f64 {
     let of_children = || {
         wait_childless(server);
-        let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
-        // The program's name, in brackets, may hold blanks; this is the ninth behind it.
-        let (_, fields) = stat.rsplit_once(')').unwrap();
-        let faults = fields.split_whitespace().nth(8).unwrap();
-        faults.parse::<f64>().unwrap()
+        let parent = Process::new(server.pid().as_raw()).unwrap();
+        parent.stat().unwrap().cminflt as f64
     };
     let before = of_children();
     load::connections(server.addr, 1, children);
@@ -113,13 +110,14 @@ fn own_memory(server: &Server) -> f64 {
     let (mut stream, child) = server.client();
     echo(&mut stream, LINE);
     wait_asleep(child);
-    let smaps = |name| figure(child, "smaps_rollup", name);
-    let own = smaps("Private_Clean") + smaps("Private_Dirty") + figure(child, "status", "VmPTE");
-    own as f64
+    let rollup = Process::new(child.as_raw()).unwrap().smaps_rollup();
+    let bytes = &rollup.unwrap().memory_map_rollup.0[0].extension.map;
+    let private = bytes["Private_Clean"] + bytes["Private_Dirty"];
+    (private / 1024 + status(child).vmpte.unwrap()) as f64
 }
 
 pub fn held(part: usize) {
-    set_limit(Pid::this(), RLIMIT_NOFILE, None);
+    set_limit(Pid::this(), Resource::NOFILE, u64::MAX);
     let sizes = [1_000, 10_000].map(|size| size / part);
     let n = 500 / part;
     let says = format!(

@@ -1,10 +1,7 @@
 //! The kernel's table of TCP connections: /proc/net/tcp and tcp6.
 
-use super::{sockets, wait_until, wait_while_alive};
-use nix::unistd::Pid;
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use super::*;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A row of the table.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ pub use stream::*;
 
 // What most tests use.
 pub use nix::{errno::Errno, libc, sys::signal::Signal, unistd::Pid};
+pub use rlimit::Resource;
 pub use std::io::{Read, Write};
 pub use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 pub use std::process::{Command, Stdio};

@@ -1,15 +1,15 @@
 //! Processes: how the tests start them, signals, and what /proc says of them.
 
-use super::{wait_for, wait_until, wait_while_alive};
-use nix::errno::Errno;
-use nix::libc::{self, c_long};
+use super::*;
+use nix::libc::c_long;
 use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
-use nix::sys::signal::{SigHandler, Signal, kill};
-use nix::unistd::{Pid, getppid};
-use std::fs;
-use std::io::ErrorKind;
+use nix::sys::signal::{SigHandler, kill};
+use nix::unistd::getppid;
+use procfs::ProcError;
+use procfs::process::{FDInfo, FDTarget, Io, Process, Stat, Status, Syscall, all_processes};
+use rlimit::{Resource, prlimit};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 
 /// Starts a program, which the kernel kills when the thread that calls this ends.
 pub fn spawn(command: &mut Command) -> Child {
@@ -50,8 +50,8 @@ pub struct Stopped(Pid);
 pub fn stop(pid: Pid) -> Stopped {
     signal(pid, Signal::SIGSTOP);
     let stopped = Stopped(pid);
-    let look = || (process_state(pid) == Some('T')).then_some(());
-    wait_while_alive(pid, format_args!("{pid} to stop"), look);
+    let what = format_args!("{pid} to stop");
+    wait_until(what, || process_state(pid) == Some('T'));
     stopped
 }
 
@@ -66,17 +66,14 @@ impl Drop for Stopped {
     }
 }
 
-/// The fields of /proc/PID/stat from the third one, the state, on.
-fn stat(pid: Pid) -> Option<Vec<String>> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second is the program's name in brackets, which may hold blanks.
-    let (_, fields) = stat.rsplit_once(')')?;
-    Some(fields.split_whitespace().map(str::to_owned).collect())
+/// The fields of /proc/PID/stat.
+fn stat(pid: Pid) -> Option<Stat> {
+    Process::new(pid.as_raw()).ok()?.stat().ok()
 }
 
 /// `S` asleep, `R` running, `T` stopped, `Z` zombie; `None` when it is gone.
 pub fn process_state(pid: Pid) -> Option<char> {
-    stat(pid)?[0].chars().next()
+    Some(stat(pid)?.state)
 }
 
 /// Whether a process has ended; as a zombie it is not yet gone.
@@ -93,62 +90,60 @@ pub fn gone(pid: Pid) -> bool {
 /// it. The parent must not have waited for it.
 pub fn zombie_status(pid: Pid) -> i32 {
     wait_until(format_args!("the end of {pid}"), || ended(pid));
-    let stat = stat(pid).expect("it is a zombie");
-    stat.last().unwrap().parse().unwrap()
+    stat(pid).expect("it is a zombie").exit_code.unwrap()
+}
+
+/// The processes of which this is true.
+fn processes(is_meant: impl Fn(&Stat) -> bool) -> Vec<Pid> {
+    let all = all_processes().unwrap().flatten();
+    let stats = all.filter_map(|process| process.stat().ok());
+    let meant = stats.filter(is_meant);
+    meant.map(|stat| Pid::from_raw(stat.pid)).collect()
 }
 
 /// The children of a process, zombies too.
 pub fn children(parent: Pid) -> Vec<Pid> {
-    let parent = parent.to_string();
-    let is_child = |pid: &Pid| stat(*pid).is_some_and(|stat| stat[1] == parent);
-    processes().filter(is_child).collect()
-}
-
-fn processes() -> impl Iterator<Item = Pid> {
-    let entries = fs::read_dir("/proc").unwrap();
-    let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    pids.map(Pid::from_raw)
+    processes(|stat| stat.ppid == parent.as_raw())
 }
 
 /// The processes of a session, which has its leader's number, but for zombies.
 pub fn members_of_session(leader: Pid) -> Vec<Pid> {
-    let leader = leader.to_string();
-    let is_in_it = |pid: &Pid| stat(*pid).is_some_and(|stat| stat[3] == leader && stat[0] != "Z");
-    processes().filter(is_in_it).collect()
+    processes(|stat| stat.session == leader.as_raw() && stat.state != 'Z')
 }
 
 /// The process group that reads the terminal of a process.
 pub fn foreground(pid: Pid) -> Pid {
-    let stat = stat(pid).expect("the process has ended");
-    Pid::from_raw(stat[5].parse().unwrap())
+    Pid::from_raw(stat(pid).expect("the process has ended").tpgid)
 }
 
 /// Waits until a process sleeps.
 pub fn wait_asleep(pid: Pid) {
-    let asleep = || (process_state(pid) == Some('S')).then_some(());
-    wait_while_alive(pid, format_args!("{pid} to sleep"), asleep);
+    let what = format_args!("{pid} to sleep");
+    wait_until(what, || process_state(pid) == Some('S'));
 }
 
 /// Whether a process is in this system call, on a descriptor of the given kind.
 fn is_in_call(pid: Pid, number: c_long, kind: &str) -> Option<bool> {
-    let syscall = match fs::read_to_string(format!("/proc/{pid}/syscall")) {
+    let process = Process::new(pid.as_raw()).ok()?;
+    let (is_it, fd) = match process.syscall() {
+        Ok(Syscall::Blocked {
+            syscall_number,
+            argument_registers,
+            ..
+        }) => (syscall_number as c_long == number, argument_registers[0]),
         // Nobody may see that (Yama's ptrace_scope 2 and 3), but the kernel's function. It does
         // not tell a write from a read.
-        Err(why) if why.kind() == ErrorKind::PermissionDenied => {
+        Err(ProcError::PermissionDenied(_)) => {
             let function = match (number, kind) {
                 (libc::SYS_accept4, _) => "inet_csk_accept",
                 (libc::SYS_rt_sigsuspend, _) => "sigsuspend",
                 (_, "pipe:") => "pipe_read",
                 _ => "wait_woken",
             };
-            let wchan = fs::read_to_string(format!("/proc/{pid}/wchan")).ok()?;
-            return Some(wchan.contains(function));
+            return Some(process.wchan().ok()?.contains(function));
         }
-        syscall => syscall.ok()?,
+        _ => return None,
     };
-    let mut fields = syscall.split_whitespace();
-    let is_it = fields.next()?.parse() == Ok(number);
-    let fd = u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok()?;
     let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
     let is_kind = || Some(link.ok()?.to_str()?.starts_with(kind));
     Some(is_it && (kind.is_empty() || is_kind()?))
@@ -185,80 +180,49 @@ pub fn wait_accepting(pid: Pid) {
     wait_asleep_in(libc::SYS_accept4, pid, "socket:");
 }
 
-/// A process's descriptors: number, and what it is.
-pub fn descriptors(pid: Pid) -> Vec<(i32, String)> {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Vec::new();
-    };
-    let mut descriptors: Vec<_> = entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let link = fs::read_link(entry.path()).ok()?;
-            let number = entry.file_name().to_str()?.parse().ok()?;
-            Some((number, link.to_str()?.to_owned()))
-        })
-        .collect();
-    descriptors.sort();
-    descriptors
+/// A process's descriptors.
+pub fn descriptors(pid: Pid) -> Vec<FDInfo> {
+    let descriptors = Process::new(pid.as_raw()).and_then(|process| process.fd());
+    descriptors.into_iter().flatten().flatten().collect()
 }
 
-/// The inodes of the sockets that a process has made: those that it inherited are the
-/// test's, too.
+/// The sockets that a process has made: descriptor and inode. Those that it inherited are the test's,
+/// too.
+pub fn socket_descriptors(pid: Pid) -> Vec<(i32, u64)> {
+    let sockets = |pid| {
+        let descriptors = descriptors(pid).into_iter();
+        descriptors.filter_map(|descriptor| match descriptor.target {
+            FDTarget::Socket(inode) => Some((descriptor.fd, inode)),
+            _ => None,
+        })
+    };
+    let inherited: Vec<_> = sockets(Pid::this()).map(|(_, inode)| inode).collect();
+    let own = sockets(pid).filter(|(_, inode)| !inherited.contains(inode));
+    own.collect()
+}
+
+/// Their inodes.
 pub fn sockets(pid: Pid) -> Vec<u64> {
-    let inodes = |pid| {
-        let links = descriptors(pid).into_iter().map(|(_, link)| link);
-        links.filter_map(|link| {
-            link.strip_prefix("socket:[")?
-                .strip_suffix(']')?
-                .parse()
-                .ok()
-        })
-    };
-    let inherited: Vec<u64> = inodes(Pid::this()).collect();
-    let is_own = |inode: &u64| !inherited.contains(inode);
-    inodes(pid).filter(is_own).collect()
+    let sockets = socket_descriptors(pid).into_iter();
+    sockets.map(|(_, inode)| inode).collect()
 }
 
-/// The figure of this name in a file of /proc/PID: in `io` `rchar` (bytes read) or `syscr`
-/// (calls of read), in `status` `VmRSS` (in kB).
-pub fn figure(pid: Pid, file: &str, name: &str) -> u64 {
-    let path = format!("/proc/{pid}/{file}");
-    let text = fs::read_to_string(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let number = value.and_then(|value| value.split_whitespace().next());
-    number.unwrap().parse().unwrap()
+/// How many calls of read and write a process has made, and of how many bytes. It counts also
+/// what children did for which the process has waited.
+pub fn io(pid: Pid) -> Io {
+    Process::new(pid.as_raw()).unwrap().io().unwrap()
 }
 
-/// A figure of /proc/PID/io. It counts also what children did for which the process has
-/// waited.
-pub fn io(pid: Pid, name: &str) -> u64 {
-    figure(pid, "io", name)
+pub fn status(pid: Pid) -> Status {
+    Process::new(pid.as_raw()).unwrap().status().unwrap()
 }
 
-#[cfg(target_env = "gnu")]
-type Resource = libc::__rlimit_resource_t;
-#[cfg(not(target_env = "gnu"))]
-type Resource = libc::c_int;
-
-/// Sets a soft limit of a running process, with `None` as high as it may be, and returns
-/// what it was.
-pub fn set_limit(pid: Pid, resource: Resource, soft: Option<u64>) -> u64 {
-    let mut limit = libc::rlimit64 {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: both calls are given a `limit` that lives through them.
-    unsafe {
-        let got = libc::prlimit64(pid.as_raw(), resource, std::ptr::null(), &mut limit);
-        Errno::result(got).unwrap();
-        let before = limit.rlim_cur;
-        limit.rlim_cur = soft.unwrap_or(limit.rlim_max);
-        let set = libc::prlimit64(pid.as_raw(), resource, &limit, std::ptr::null_mut());
-        Errno::result(set).unwrap();
-        before
-    }
+/// Sets a soft limit of a running process, as high as it may be at most, and returns what it was.
+pub fn set_limit(pid: Pid, resource: Resource, soft: u64) -> u64 {
+    let (mut before, mut hard) = (0, 0);
+    prlimit(pid.as_raw(), resource, None, Some((&mut before, &mut hard))).unwrap();
+    prlimit(pid.as_raw(), resource, Some((soft.min(hard), hard)), None).unwrap();
+    before
 }
 
 /// The system calls by which C libraries fork.

@@ -94,7 +94,9 @@ impl Program {
 
     /// Its address, once it is connected.
     pub fn addr(&self) -> SocketAddr {
-        addr_of(self.pid())
+        // If the server has ended already, its state is another one.
+        let connected = || connection_of(self.pid()).filter(|row| row.state != "SYN_SENT");
+        wait_while_alive(self.pid(), "tcpcli to be connected", connected).local
     }
 
     /// What it has said so far on standard error.
@@ -199,13 +201,6 @@ impl Drop for Program {
 /// Runs a program without input to its end.
 pub fn run(command: &mut Command) -> Ended {
     Program::spawn(command, Stdio::null(), Stdio::piped()).wait()
-}
-
-/// The address of a client process, once it is connected.
-pub fn addr_of(client: Pid) -> SocketAddr {
-    // If the server has ended already, its state is another one.
-    let connected = || connection_of(client).filter(|row| row.state != "SYN_SENT");
-    wait_while_alive(client, "tcpcli to be connected", connected).local
 }
 
 /// Waits until a pipe can be read or written; false at the deadline.

@@ -3,7 +3,6 @@
 use super::*;
 use nix::sys::signal::killpg;
 use std::os::unix::process::CommandExt;
-use std::process::Child;
 
 /// A tcpserv for an address, not yet started; port 0 means any free one.
 pub fn tcpserv(ip: &str, port: u16) -> Command {
@@ -20,9 +19,8 @@ const LISTENING: &str = "tcpserv: listening on ";
 /// the test is killed, the kernel wakes those that are stopped (they would be an orphaned
 /// process group), and they end because their clients do.
 pub struct Server {
-    process: Child,
+    program: Program,
     pub addr: SocketAddr,
-    said: Output,
 }
 
 impl Server {
@@ -33,29 +31,22 @@ impl Server {
 
     /// A tcpserv that the caller has put together, once it listens.
     pub fn spawn(command: &mut Command) -> Server {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut process = spawn(command.stderr(Stdio::piped()).process_group(0));
-        let said = Output::read(process.stderr.take().unwrap());
-        let mut server = Server {
-            process,
-            addr: SocketAddr::from(([0, 0, 0, 0], 0)),
-            said,
-        };
-        server.addr = wait_while_alive(server.pid(), "the server to listen", || {
-            let said = server.said.lines();
+        let program = Program::spawn(command.process_group(0), Stdio::null(), Stdio::null());
+        let addr = wait_while_alive(program.pid(), "the server to listen", || {
+            let said = program.said();
             let mut address = said.iter().filter_map(|line| line.strip_prefix(LISTENING));
             Some(address.next()?.parse().unwrap())
         });
-        server
+        Server { program, addr }
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.process.id() as i32)
+        self.program.pid()
     }
 
     /// What it has said so far, besides where it listens.
     pub fn said(&self) -> Vec<String> {
-        let mut said = self.said.lines();
+        let mut said = self.program.said();
         said.retain(|line| !line.starts_with(LISTENING));
         said
     }
@@ -85,8 +76,7 @@ impl Server {
 
     /// Waits until it has so many children.
     pub fn wait_children(&self, n: usize) {
-        let are_there = || (self.children().len() == n).then_some(());
-        wait_while_alive(self.pid(), format!("{n} children"), are_there);
+        wait_until(format_args!("{n} children"), || self.children().len() == n);
     }
 
     /// The child that serves the client at this address.
@@ -135,6 +125,5 @@ impl Drop for Server {
             eprintln!("the server has said: {:#?}", self.said());
         }
         let _ = killpg(self.pid(), Signal::SIGKILL);
-        let _ = self.process.wait();
     }
 }

@@ -1,12 +1,8 @@
 //! The test's own end of a connection.
 
-use super::{DEADLINE, wait_while_alive};
-use nix::unistd::Pid;
+use super::*;
 use socket2::{Domain, SockRef, Socket, Type};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::io::ErrorKind;
 
 /// Connects to a server. No call on the stream waits longer than the deadline.
 pub fn connect(server: SocketAddr) -> TcpStream {

@@ -1,7 +1,6 @@
 //! What the programs tell with --trace, taken apart.
 
-use nix::unistd::Pid;
-use std::time::Duration;
+use super::*;
 
 /// `1764044103.743382 tcpcli[4711]<tab>ESTABLISHED Writen(3) = 6`
 #[derive(Clone, Debug, PartialEq)]

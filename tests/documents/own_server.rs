@@ -114,7 +114,7 @@ pub fn p1_the_server_runs_and_starts_again_over_time_wait() {
 
 pub fn a_panic_in_the_handler_kills_the_child_and_the_parent_prints_it() {
     let mut server = start("own_server_panics", "127.0.0.1:0");
-    set_limit(server.pid(), libc::RLIMIT_CORE, Some(0));
+    set_limit(server.pid(), Resource::CORE, 0);
     let mut stream = connect(listening_address(server.pid()));
     let child = wait_for("the child", || children(server.pid()).first().copied());
     stream.shutdown(Shutdown::Write).unwrap();

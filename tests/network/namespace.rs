@@ -78,11 +78,11 @@ fn link_is_up() -> bool {
 /// What make or an editor has left open is not for the programs: the drawing and the
 /// experiments show their descriptors by number.
 pub fn close_inherited_descriptors_in_children() {
-    for (number, _) in descriptors(Pid::this()) {
-        if number > 2 {
+    for descriptor in descriptors(Pid::this()) {
+        if descriptor.fd > 2 {
             // SAFETY: it takes plain numbers. The descriptor that listed the others is closed
             // already: that is an error, and no harm.
-            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+            unsafe { libc::fcntl(descriptor.fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
 }
