@@ -59,6 +59,7 @@ pub mod doc {
     pub mod laboratory {}
 
     #[doc = include_str!("doc/own_server.md")]
+    #[doc = concat!("```no_run\n", include_str!("doc/own_server.rs"), "```")]
     pub mod own_server {}
 
     #[doc = include_str!("doc/pictures.md")]

@@ -3,16 +3,20 @@
 //! Fork wants a process with one thread, so these tests run one after the other, on the program's only one.
 
 mod common;
+#[allow(dead_code)] // its main
+#[path = "../src/doc/own_server.rs"]
+mod own_server;
 
 use common::*;
 use libtest_mimic::{Arguments, Trial};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal as Sig, raise};
+use nix::sys::signal::raise;
 use nix::sys::wait::waitpid;
 use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, sig_chld, wait_for_room};
 
 fn main() {
     let tests = tests![
+        p1_a_concurrent_server_serves_with_any_function_and_starts_again_in_time_wait,
         a_child_of_fork_has_no_children_to_wait_for,
         the_count_of_children_does_not_go_below_0,
         sig_chld_is_refused_for_another_signal,
@@ -36,7 +40,7 @@ fn fork_child(run: impl FnOnce() -> i32) -> Pid {
     // SAFETY: this process has one thread.
     match unsafe { Fork() }.unwrap() {
         ForkResult::Child => {
-            set_pdeathsig(Sig::SIGKILL).unwrap(); // it may sleep for ever
+            set_pdeathsig(Signal::SIGKILL).unwrap(); // it may sleep for ever
             _exit(run())
         }
         ForkResult::Parent { child } => child,
@@ -50,6 +54,24 @@ fn in_child(run: impl FnOnce() -> i32) -> i32 {
     waitpid(child, None).unwrap();
     assert_eq!(status & 0x7f, 0, "a signal");
     status >> 8
+}
+
+fn p1_a_concurrent_server_serves_with_any_function_and_starts_again_in_time_wait() {
+    let mut servaddr = SocketAddr::from(([127, 0, 0, 1], 0));
+    for _ in 0..2 {
+        let server = fork_child(|| own_server::concurrent_server(servaddr).map_or(1, |()| 0));
+        servaddr = listening_address(server);
+        let mut stream = connect(servaddr);
+        stream.write_all(b"hello\nhello, world\n").unwrap();
+        assert_eq!(read_bytes(&mut stream, 5), b"6\n13\n");
+        let client = stream.local_addr().unwrap();
+        signal(children(server)[0], Signal::SIGKILL); // so the server's end closes first
+        assert_eq!(rest(&mut stream), b"");
+        drop(stream);
+        wait_state(servaddr, client, "TIME_WAIT");
+        signal(server, Signal::SIGKILL);
+        waitpid(server, None).unwrap();
+    }
 }
 
 fn a_child_of_fork_has_no_children_to_wait_for() {
@@ -82,7 +104,7 @@ fn the_count_of_children_does_not_go_below_0() {
 
 fn sig_chld_is_refused_for_another_signal() {
     let status = in_child(|| {
-        let error = Signal(Sig::SIGUSR1, sig_chld).unwrap_err().to_string();
+        let error = Signal(Signal::SIGUSR1, sig_chld).unwrap_err().to_string();
         assert_eq!(error, "sigaction error: SIGUSR1: not SIGCHLD");
         let child = fork_child(|| 0);
         wait_for_room(1); // nobody counts children off, so it does not wait

@@ -1,5 +1,5 @@
-//! The texts are true: the experiments show what stands there, the server of one's own runs,
-//! each claim has its test, and what a text names exists.
+//! The texts are true: the experiments show what stands there, each claim has its test, and what a
+//! text names exists.
 //!
 //! The experiments need network namespaces, and the tools that they type. Without them they are
 //! shown as ignored, with the reason.
@@ -12,7 +12,6 @@ mod links;
 #[allow(dead_code)] // the tests of the segments use all of it
 #[path = "../network/namespace.rs"]
 mod namespace;
-mod own_server;
 mod pictures;
 mod texts;
 mod transcript;
@@ -22,7 +21,6 @@ use common::machine::trial;
 use experiments::*;
 use libtest_mimic::Arguments;
 use links::*;
-use own_server::*;
 use pictures::*;
 use std::process::ExitCode;
 use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ;
@@ -43,11 +41,6 @@ fn main() -> ExitCode {
         the_chinese_readme_has_each_section_of_the_claims_and_each_picture,
     ];
     let mut trials = Vec::from(tests.map(|(name, test)| trial(name, || Ok(()), test)));
-    let tests = tests![
-        p1_the_server_runs_and_starts_again_over_time_wait,
-        a_panic_in_the_handler_kills_the_child_and_the_parent_prints_it,
-    ];
-    trials.extend(tests.map(|(name, test)| trial(name, make_crate, test)));
     for (name, steps) in experiments() {
         let (allowed, tools) = (allowed.clone(), tools(&steps));
         let needs = move || allowed.and_then(|()| try_tools(&tools));
