@@ -5,7 +5,7 @@ use crate::common::*;
 use crate::namespace;
 use nix::net::if_::if_nametoindex;
 
-/// A tcpserv, and a tcpcli that is connected to it, with addresses as a user writes them.
+/// A tcpserv, and a tcpcli that has its echo, with addresses as a user writes them.
 fn pair(bind: &str, connect: &str) -> (Server, Program) {
     let server = Server::spawn(tcpserv(bind, 0).arg("--trace"));
     let mut client = Command::new(TCPCLI);
@@ -16,27 +16,21 @@ fn pair(bind: &str, connect: &str) -> (Server, Program) {
     (server, client)
 }
 
-pub fn link_local_addresses_have_their_scope_by_name_or_by_number() {
+/// The trace never calls a live connection CLOSED.
+pub fn s1_addresses_of_both_families_reach_the_server_and_the_trace_knows_them() {
     namespace::ipv6().unwrap();
-    let number = if_nametoindex("veth0").unwrap().to_string();
-    for bind in ["veth0", &number] {
-        for connect in ["veth0", &number] {
-            pair(&format!("fe80::1%{bind}"), &format!("fe80::1%{connect}"));
-        }
-    }
-}
-
-pub fn the_trace_never_calls_a_live_connection_closed() {
-    namespace::ipv6().unwrap();
+    let by_number = format!("fe80::1%{}", if_nametoindex("veth0").unwrap());
     for (bind, connect) in [
         ("::1", "::1"),
+        ("::", "::1"),
         ("::", "127.0.0.1"),
         ("0.0.0.0", "::ffff:127.0.0.1"),
         ("::", "::ffff:127.0.0.1"),
         ("::", "::ffff:0.0.0.0"), // Linux connects it to this host
         ("::ffff:127.0.0.1", "127.0.0.1"),
         ("fe80::1%veth0", "fe80::1%veth0"),
-        ("::", "fe80::1%veth0"),
+        (&by_number, "fe80::1%veth0"),
+        ("::", &by_number),
     ] {
         let (server, mut client) = pair(bind, connect);
         let child = server.children()[0];

@@ -138,14 +138,6 @@ impl Wire {
         }
     }
 
-    /// The segments that have come already, as `client: SYN seq 0 length 0`.
-    pub fn outline(&mut self) -> Vec<String> {
-        let rest: Vec<_> = std::iter::from_fn(|| self.next_now()).collect();
-        rest.iter().for_each(|segment| self.show(segment));
-        let line = |segment: &Segment| format!("{}: {segment}", segment.side);
-        rest.iter().map(line).collect()
-    }
-
     /// Prints a segment, if its reader asked for it.
     pub fn show(&mut self, segment: &Segment) {
         if self.start.is_none() {

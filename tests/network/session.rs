@@ -1,11 +1,11 @@
-//! 完整流程: the session of one line, drawn. tcpcli and tcpserv are on two hosts, and the
-//! test is the cable between them, on which each segment takes 10 ms. Before it delivers a
-//! segment it reads the state of both ends from the kernel.
+//! A session of one line. tcpcli and tcpserv are on two hosts, and the test is the cable between them,
+//! on which each segment takes 10 ms. Before it delivers a segment it reads the state of both ends
+//! from the kernel.
 
 use crate::common::trace::{Event, events};
 use crate::common::*;
 use crate::namespace::{self, Namespace, VETH0_MAC, VETH1_MAC, ip, sysctl};
-use crate::wire::{Segment, Wire, show};
+use crate::wire::{Segment, Wire};
 use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,41 +13,10 @@ const DELAY: Duration = Duration::from_millis(10);
 const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "192.0.2.2:9877";
 
-pub fn w13_the_session_of_one_line_is_the_drawing_in_the_laboratory() {
-    let laboratory = without_times(&fs::read_to_string("src/doc/laboratory.md").unwrap());
-    let mut other = String::new();
-    // On a busy machine a process may take longer than a segment.
-    for _ in 0..5 {
-        other = drawing();
-        if laboratory.contains(&without_times(&other)) {
-            return show(format!("\n{other}"));
-        }
-    }
-    panic!("the laboratory has another drawing than this:\n{other}");
-}
-
-/// The times differ from run to run; the rest does not.
-fn without_times(text: &str) -> String {
-    let line = |line: &str| match line.split_at_checked(6) {
-        Some((time, rest)) if time.trim().parse::<f64>().is_ok() => format!("      {rest}\n"),
-        _ => format!("{line}\n"),
-    };
-    text.lines().map(line).collect()
-}
-
 /// A segment on its way, and the states of both ends.
 pub struct OnTheWay {
     pub segment: Segment,
     pub states: (&'static str, &'static str),
-}
-
-fn drawing() -> String {
-    let mut session = session(false);
-    // The listings' calls: the options are this server's own, and a line without a call
-    // tells a state, which the test reads itself.
-    let calls = &mut session.events;
-    calls.retain(|call| call.text.contains('(') && !call.text.starts_with("setsockopt"));
-    draw(&session.segments, calls, &session.child.to_string())
 }
 
 /// What the cable, both kernels and both programs say of a session of one line.
@@ -110,48 +79,6 @@ pub fn session(is_stopped: bool) -> Session {
         client: tcpcli.pid(),
         parent: tcpserv.pid(),
         child,
-    }
-}
-
-fn draw(segments: &[OnTheWay], calls: &[Event], child: &str) -> String {
-    // Parent and child run at the same time after fork. The parent is told first.
-    let closes = calls
-        .iter()
-        .find(|call| call.text.starts_with("close(4), "));
-    let parent_has_closed = closes.unwrap().time + Duration::from_nanos(1);
-    let mut rows: Vec<(Duration, String)> = Vec::new();
-    for call in calls {
-        let what = call.text.replace(child, "PID");
-        rows.push(if call.process.starts_with("tcpcli") {
-            (call.time, format!("{:6} {what}", ""))
-        } else if call.process == format!("tcpserv[{child}]") {
-            let time = call.time.max(parent_has_closed);
-            (time, format!("{:67}child: {what}", ""))
-        } else {
-            (call.time, format!("{:67}{what}", ""))
-        });
-    }
-    let start = segments[0].segment.time;
-    for OnTheWay { segment, states } in segments {
-        let (client, server) = states;
-        let ms = (segment.time - start).as_secs_f64() * 1000.0;
-        let arrow = arrow(segment);
-        let row = format!("{ms:6.1} {client:11} {arrow} {server}");
-        rows.push((segment.time, row));
-    }
-    rows.sort_by_key(|(time, _)| *time);
-    let mut drawing = format!("{:>6} {:60}tcpserv\n", "ms", "tcpcli");
-    for (_, row) in rows {
-        drawing += &format!("{}\n", row.trim_end());
-    }
-    drawing + &format!("{:6} {:59} CLOSED\n", "", "TIME_WAIT")
-}
-
-fn arrow(segment: &Segment) -> String {
-    let words = format!(" {segment} ");
-    match segment.to.port() {
-        9877 => format!("{words:-^46}>"),
-        _ => format!("<{words:-^46}"),
     }
 }
 
