@@ -3,16 +3,13 @@
 use super::*;
 
 /// `1764044103.743382 tcpcli[4711]<tab>ESTABLISHED Writen(3) = 6`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Event {
     /// Since 1970.
     pub time: Duration,
-    /// `tcpcli[4711]`
-    pub process: String,
-    /// Empty where the line is about no socket.
-    pub state: String,
-    /// `Writen(3) = 6`
-    pub text: String,
+    pub pid: Pid,
+    /// `ESTABLISHED Writen(3) = 6`, or without a socket `Fgets(stdin) = 6`
+    pub what: String,
 }
 
 /// The events among these lines. The messages of a program are none.
@@ -26,20 +23,42 @@ fn event(line: &str) -> Option<Event> {
     let (time, process) = head.split_once(' ').expect(line);
     let (seconds, micros) = time.split_once('.').expect(line);
     assert_eq!((seconds.len(), micros.len()), (10, 6), "{line}");
-    let (state, text) = tail.split_at(12);
+    let (_, pid) = process.split_once('[').expect(line);
+    let (state, call) = tail.split_at(12);
     let seconds = Duration::from_secs(seconds.parse().expect(line));
     Some(Event {
         time: seconds + Duration::from_micros(micros.parse().expect(line)),
-        process: process.to_owned(),
-        state: state.trim_end().to_owned(),
-        text: text.to_owned(),
+        pid: Pid::from_raw(pid.trim_end_matches(']').parse().expect(line)),
+        what: format!("{} {call}", state.trim_end())
+            .trim_start()
+            .to_owned(),
     })
 }
 
-/// The events of one process, as pairs of state and text.
-pub fn of(events: &[Event], program: &str, pid: Pid) -> Vec<(String, String)> {
-    let process = format!("{program}[{pid}]");
-    let its = events.iter().filter(|event| event.process == process);
-    its.map(|event| (event.state.clone(), event.text.clone()))
-        .collect()
+/// What one process tells.
+pub fn told<S: AsRef<str>>(lines: impl IntoIterator<Item = S>, pid: Pid) -> Vec<String> {
+    let its = events(lines).into_iter().filter(|event| event.pid == pid);
+    its.map(|event| event.what).collect()
+}
+
+/// Whether a text is like this one, in which `*` stands for any text.
+pub fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    for part in parts {
+        let Some((_, behind)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = behind;
+    }
+    rest.is_empty() || pattern.ends_with('*')
+}
+
+/// Where the first line is that is like this.
+#[track_caller]
+pub fn place(told: &[String], pattern: &str) -> usize {
+    let place = told.iter().position(|what| is_like(what, pattern));
+    place.unwrap_or_else(|| panic!("no {pattern:?} in {told:#?}"))
 }

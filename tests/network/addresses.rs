@@ -1,6 +1,6 @@
 //! Addresses of IPv6: with a scope, and with an IPv4 address inside.
 
-use crate::common::trace::{events, of};
+use crate::common::trace::{place, told};
 use crate::common::*;
 use crate::namespace;
 use nix::net::if_::if_nametoindex;
@@ -37,18 +37,15 @@ pub fn s1_addresses_of_both_families_reach_the_server_and_the_trace_knows_them()
         let ended = client.ctrl_d_and_wait();
         server.wait_said("waitpid");
 
-        let told = of(&events(ended.stderr.lines()), "tcpcli", client.pid());
-        let connected = told
-            .iter()
-            .skip_while(|(_, text)| !text.starts_with("connect"));
-        let of_client: Vec<_> = connected.skip(1).collect();
-        let told = of(&events(server.said()), "tcpserv", child);
-        let open = told
-            .iter()
-            .take_while(|(_, text)| !text.starts_with("close(4)"));
-        let of_child: Vec<_> = open.collect();
-        for (lines, last) in [(of_client, "TIME_WAIT"), (of_child, "CLOSE_WAIT")] {
-            let has = |state| lines.iter().any(|(its, _)| its == state);
+        let of_client = told(ended.stderr.lines(), client.pid());
+        let connected = place(&of_client, "CLOSED connect(*") + 1;
+        let of_child = told(server.said(), child);
+        let closes = place(&of_child, "* close(4)*");
+        for (lines, last) in [
+            (&of_client[connected..], "TIME_WAIT"),
+            (&of_child[..closes], "CLOSE_WAIT"),
+        ] {
+            let has = |state| lines.iter().any(|what| what.starts_with(state));
             assert!(has("ESTABLISHED") && has(last), "{bind}: {lines:#?}");
             assert!(!has("CLOSED"), "{bind}: {lines:#?}");
         }

@@ -1,7 +1,6 @@
 //! The pictures of the whole session (README.md, README.zh-CN.md), and those of src/doc/pictures.md that
 //! say something of states or segments: the kernel says the same.
 
-use crate::common::trace::of;
 use crate::common::*;
 use crate::handshake::server;
 use crate::peer::Peer;
@@ -21,18 +20,16 @@ pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_pictures_show_the_session_with_a_stopped_
         "ACK seq 15 ack 15 length 0",
     ];
     assert_eq!(last_segments(&session, 4), four);
-    for (who, told) in [
-        ("C", of(&session.events, "tcpcli", session.client)),
-        ("P", of(&session.events, "tcpserv", session.parent)),
-        ("K", of(&session.events, "tcpserv", session.child)),
+    for (who, pid) in [
+        ("C", session.client),
+        ("P", session.parent),
+        ("K", session.child),
     ] {
-        let mut told = told.iter().filter_map(|(_, text)| call(text, "sleeps"));
+        let its = session.events.iter().filter(|event| event.pid == pid);
+        let mut told = its.filter_map(|event| call(&event.what, "sleeps"));
         for (_, call) in english.calls.iter().filter(|(by, _)| by == who) {
-            assert!(
-                told.any(|told| told == *call),
-                "{who}: {call}: {:#?}",
-                session.events
-            );
+            let is_told = told.any(|told| told == *call);
+            assert!(is_told, "{who}: {call}: {:#?}", session.events);
         }
     }
 }
@@ -172,7 +169,7 @@ pub fn f1_a_line_goes_through_the_calls_of_the_picture() {
     events.sort_by_key(|event| event.time);
     let mut told = events
         .iter()
-        .filter_map(|event| call(&event.text, "sleeps"));
+        .filter_map(|event| call(&event.what, "sleeps"));
     assert_eq!(drawn.len(), 6);
     for call in drawn {
         assert!(told.any(|told| told == call), "{call}: {events:#?}");
