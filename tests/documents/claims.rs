@@ -1,7 +1,8 @@
 //! The claims in tests/README.md: each has a test, and each test with an id has a claim. Those
 //! of the arrows are the arrows of the state transition diagram.
 
-use crate::texts::{TEXTS, blocks, prose, read};
+use crate::pictures::{READMES, arrows, diagram};
+use crate::texts::{blocks, prose, read};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,8 @@ const CLAIMS: &str = "tests/README.md";
 /// Its examples are tests: `cargo test` runs them, and their headings have the ids.
 const EXAMPLES: &str = "src/doc/without_the_line.md";
 
-pub struct Test {
-    pub name: String,
-    pub file: PathBuf,
-}
-
-/// The tests with the attribute, and those in the lists of targets that have no harness.
-pub fn tests() -> Vec<Test> {
+/// The names of the tests with the attribute, and of those in the lists of targets that have no harness.
+pub fn tests() -> Vec<String> {
     const LIST: &str = concat!("tests", "![");
     let mut tests = Vec::new();
     for file in files("tests") {
@@ -26,12 +22,8 @@ pub fn tests() -> Vec<Test> {
         let listed = code.split(LIST).skip(1);
         let listed = listed.filter_map(|rest| rest.split_once(']'));
         let listed = listed.flat_map(|(list, _)| list.split(','));
-        for name in marked.map(|(name, _)| name).chain(listed) {
-            tests.push(Test {
-                name: name.trim().to_owned(),
-                file: file.clone(),
-            });
-        }
+        let names = marked.map(|(name, _)| name).chain(listed);
+        tests.extend(names.map(|name| name.trim().to_owned()));
     }
     tests
 }
@@ -78,7 +70,7 @@ pub fn claimed() -> BTreeSet<String> {
 }
 
 pub fn each_claim_has_a_test_and_each_test_with_an_id_has_a_claim() {
-    let mut tested: BTreeSet<_> = tests().iter().flat_map(|test| ids(&test.name)).collect();
+    let mut tested: BTreeSet<_> = tests().iter().flat_map(|test| ids(test)).collect();
     for example in blocks(EXAMPLES) {
         let words = example.section.split(|c: char| !c.is_alphanumeric());
         tested.extend(words.filter(|word| is_id(word)).map(str::to_owned));
@@ -91,39 +83,16 @@ pub fn each_claim_has_a_test_and_each_test_with_an_id_has_a_claim() {
     assert!(without_claim.is_empty(), "no claim: {without_claim:?}");
 }
 
-pub fn the_claims_of_the_arrows_are_the_arrows_of_the_diagram() {
+pub fn the_claims_of_the_arrows_are_the_arrows_of_the_diagrams() {
     let rows = rows().into_iter().filter(|(id, _)| id.starts_with('A'));
-    let claimed: BTreeSet<_> = rows
-        .map(|(id, claim)| format!("{id}: {}", claim.split('.').next().unwrap()))
-        .collect();
-    assert_eq!(arrows("README.md"), claimed);
-    for text in TEXTS {
-        let drawn = arrows(text);
-        assert!(drawn.is_empty() || drawn == claimed, "{text}: {drawn:#?}");
+    let from_and_to = |claim: &str| claim.split('.').next().unwrap_or_default().to_owned();
+    let claimed: BTreeSet<_> = rows.map(|(id, claim)| (id, from_and_to(&claim))).collect();
+    for readme in READMES {
+        let drawn = arrows(&diagram(readme));
+        assert_eq!(
+            drawn.into_iter().collect::<BTreeSet<_>>(),
+            claimed,
+            "{readme}"
+        );
     }
-}
-
-/// The arrows with an id in a text's diagrams: `A1: CLOSED → LISTEN`.
-fn arrows(text: &str) -> BTreeSet<String> {
-    let diagrams = blocks(text).into_iter();
-    let diagrams = diagrams.filter(|block| block.kind == "mermaid");
-    let lines = diagrams.flat_map(|diagram| diagram.lines);
-    lines.filter_map(|(_, line)| arrow(&line)).collect()
-}
-
-/// `CLOSED --> LISTEN: A1 listen / –` or `CLOSED -->|"A1 listen / –"| LISTEN`
-fn arrow(line: &str) -> Option<String> {
-    // It is drawn twice.
-    let line = line.replace("CLOSED2", "CLOSED");
-    let (from, rest) = line.split_once("->")?;
-    let (to, label) = match rest.strip_prefix('|') {
-        None => rest.split_once(':')?,
-        Some(rest) => {
-            let (label, to) = rest.split_once('|')?;
-            (to, label)
-        }
-    };
-    let id = label.split([' ', '"']).find(|word| !word.is_empty())?;
-    let from = from.trim_end_matches(['-', '.']).trim();
-    is_id(id).then(|| format!("{id}: {from} → {}", to.trim()))
 }

@@ -37,44 +37,32 @@ pub fn experiments() -> Vec<(String, Vec<Step>)> {
     experiments
 }
 
-/// A tool, and a command that tries it. tcpdump gives its privileges up also to read a file, here
-/// one without packets.
-type Tool = (&'static str, &'static str);
-const TOOLS: [Tool; 5] = [
-    ("ss", "ss --version"),
-    ("ps", "ps --version"),
-    ("python3", "python3 --version"),
-    ("strace", "strace -o /dev/null true"),
-    (
-        "tcpdump",
-        r"printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0\0' | tcpdump -r -",
-    ),
-];
-
-/// The tools that are typed in these steps.
-pub fn tools(steps: &[Step]) -> Vec<Tool> {
-    let has = |step: &Step, tool: &str| match &step.typed {
-        Typed::Command(command) => command.split(' ').any(|word| word == tool),
-        _ => false,
-    };
-    let is_typed = |(tool, _): &Tool| steps.iter().any(|step| has(step, tool));
-    TOOLS.into_iter().filter(is_typed).collect()
-}
-
-/// Tries them.
+/// Tries the tools that these steps type.
 ///
 /// # Errors
 /// Which of them is missing, or is forbidden.
-pub fn try_tools(tools: &[Tool]) -> Result<(), String> {
-    for &(tool, command) in tools {
-        if tool == "strace" && cfg!(not(target_env = "gnu")) {
-            return Err("the C library is not glibc: it makes other system calls".to_owned());
-        }
-        let tried = Command::new("bash").args(["-c", command]).output();
-        let tried = tried.map_err(|why| format!("bash: {why}"))?;
-        if !tried.status.success() {
-            let said = String::from_utf8_lossy(&tried.stderr);
-            return Err(said.lines().last().unwrap_or(tool).to_owned());
+pub fn try_tools(steps: &[Step]) -> Result<(), String> {
+    // tcpdump gives its privileges up also to read a file, here one without packets.
+    let no_packets = r"printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0\0'";
+    for (tool, command) in [
+        ("ss", "ss --version"),
+        ("ps", "ps --version"),
+        ("python3", "python3 --version"),
+        ("strace", "strace -o /dev/null true"),
+        ("tcpdump", &format!("{no_packets} | tcpdump -r -")),
+    ] {
+        let has = |step: &Step| match &step.typed {
+            Typed::Command(command) => command.split(' ').any(|word| word == tool),
+            _ => false,
+        };
+        if steps.iter().any(has) {
+            if tool == "strace" && cfg!(not(target_env = "gnu")) {
+                return Err("the C library is not glibc: it makes other system calls".to_owned());
+            }
+            let tried = run(Command::new("bash").args(["-c", command]));
+            if tried.code != Some(0) {
+                return Err(tried.stderr.lines().last().unwrap_or(tool).to_owned());
+            }
         }
     }
     Ok(())
@@ -184,12 +172,11 @@ impl Shell {
         let programs = Path::new(TCPSERV).parent().unwrap().to_owned();
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([programs].into_iter().chain(env::split_paths(&path)));
-        // Without its line editor the terminal shows what is typed, not bash.
         let mut bash = Command::new("bash");
-        bash.args(["--norc", "--noprofile", "--noediting"]);
+        let interactive = format!("env PS1='{number}$ ' bash --norc --noprofile --noediting");
+        bash.args(["-c", &format!("stty -echo; exec {interactive}")]);
         bash.current_dir(directory).env_clear();
         bash.env("PATH", path.unwrap()).env("LC_ALL", "C");
-        bash.env("PS1", format!("{number}$ "));
         bash.env("BASH_FUNC_sudo%%", "() { \"$@\"; }");
         Shell {
             number,
@@ -202,35 +189,26 @@ impl Shell {
     }
 
     fn type_in(&mut self, typed: &Typed, numbers: &Numbers) {
-        let (keys, echo) = match typed {
+        let keys = match typed {
             Typed::Nothing => return,
             Typed::Command(command) => {
                 self.wait("the prompt", |shell| shell.at_prompt);
-                let line = with_numbers(command, numbers) + "\n";
-                (line.clone(), line)
+                with_numbers(command, numbers) + "\n"
             }
             Typed::Text(text) => {
                 let bash = self.terminal.pid();
                 self.wait("a program to run", |_| foreground(bash) != bash);
                 match text.as_str() {
-                    "^C" => ("\x03".to_owned(), text.clone()),
-                    "^D" => ("\x04".to_owned(), String::new()),
-                    "^Z" => ("\x1a".to_owned(), text.clone()),
-                    _ => (format!("{text}\n"), format!("{text}\n")),
+                    "^C" => "\x03".to_owned(),
+                    "^D" => "\x04".to_owned(),
+                    "^Z" => "\x1a".to_owned(),
+                    _ => format!("{text}\n"),
                 }
             }
         };
         self.shows_nothing_else();
         self.at_prompt = false;
         self.terminal.keys(keys.as_bytes());
-        // Where any lines may come, they may come now.
-        let place = |shell: &Shell| match shell.any_more {
-            true => shell.new.find(&echo),
-            false => shell.new.starts_with(&echo).then_some(0),
-        };
-        self.wait("what is typed", |shell| place(shell).is_some());
-        let end = place(self).unwrap() + echo.len();
-        self.new.drain(..end);
     }
 
     fn wait(&mut self, what: &str, mut is_so: impl FnMut(&Shell) -> bool) {

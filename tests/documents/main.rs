@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let allowed = namespace::allow();
     let tests = tests![
         each_claim_has_a_test_and_each_test_with_an_id_has_a_claim,
-        the_claims_of_the_arrows_are_the_arrows_of_the_diagram,
+        the_claims_of_the_arrows_are_the_arrows_of_the_diagrams,
         each_link_leads_to_a_file_and_to_a_heading_in_it,
         each_id_in_the_texts_has_a_claim,
         each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code,
@@ -42,8 +42,8 @@ fn main() -> ExitCode {
     ];
     let mut trials = Vec::from(tests.map(|(name, test)| trial(name, || Ok(()), test)));
     for (name, steps) in experiments() {
-        let (allowed, tools) = (allowed.clone(), tools(&steps));
-        let needs = move || allowed.and_then(|()| try_tools(&tools));
+        let (allowed, its_steps) = (allowed.clone(), steps.clone());
+        let needs = move || allowed.and_then(|()| try_tools(&its_steps));
         trials.push(trial(name.clone(), needs, move || {
             namespace::enter().unwrap();
             type_experiment(&name, &steps);

@@ -2,35 +2,50 @@
 
 use crate::texts::{blocks, prose};
 
-const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+pub const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+
+/// The state transition diagram.
+pub fn diagram(readme: &str) -> String {
+    let mut texts = blocks(readme).into_iter().map(|block| block.text());
+    let is_it = |text: &String| text.starts_with("flowchart");
+    texts.find(is_it).unwrap()
+}
+
+/// Its arrows, in their order: `A1`, and `CLOSED → LISTEN`.
+pub fn arrows(diagram: &str) -> Vec<(String, String)> {
+    let diagram = diagram.replace("CLOSED2", "CLOSED"); // it is drawn twice
+    let arrow = |line: &str| {
+        let (from, rest) = line.split_once("->|\"")?;
+        let (label, to) = rest.split_once("\"| ")?;
+        let (id, _) = label.split_once(' ')?;
+        let from = from.trim_end_matches(['-', '.']).trim();
+        Some((id.to_owned(), format!("{from} → {to}")))
+    };
+    diagram.lines().filter_map(arrow).collect()
+}
 
 /// linkStyle counts the arrows by their place: a new one would move the thick ones.
 pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
     for readme in READMES {
-        let diagrams = blocks(readme).into_iter();
-        let mut texts = diagrams.map(|block| block.text());
-        let diagram = texts.find(|text| text.starts_with("flowchart")).unwrap();
-        let arrows = diagram.split("|\"").skip(1);
-        let arrows: Vec<_> = arrows
-            .map(|label| label.split(' ').next().unwrap())
-            .collect();
-        let thick = |is_dashed: bool| {
-            let styles = diagram
-                .lines()
-                .filter_map(|line| line.trim().strip_prefix("linkStyle "));
-            let mut styles = styles.filter(|style| style.contains("dasharray") == is_dashed);
-            let (places, style) = styles.next().unwrap().split_once(' ').unwrap();
-            assert!(style.starts_with("stroke-width:4px,"), "{style}");
-            let places = places
-                .split(',')
-                .map(|place| place.parse::<usize>().unwrap());
-            places
-                .map(|place| arrows[place])
-                .collect::<Vec<_>>()
-                .join(" ")
+        let diagram = diagram(readme);
+        let arrows = arrows(&diagram);
+        let thick = |style: &str| {
+            let style = format!(" stroke-width:4px,{style}");
+            let lines = diagram.lines().map(|line| line.trim().strip_suffix(&style));
+            let places = lines
+                .flatten()
+                .next()
+                .unwrap()
+                .trim_start_matches("linkStyle ");
+            let id = |place: &str| arrows[place.parse::<usize>().unwrap()].0.clone();
+            places.split(',').map(id).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(thick(false), "A2 A6 A10 A13 A16 A20", "{readme}: client");
-        assert_eq!(thick(true), "A1 A3 A4 A12 A18 A19", "{readme}: server");
+        let (client, server) = (
+            thick("stroke:#06c"),
+            thick("stroke:#b60,stroke-dasharray:9 6"),
+        );
+        assert_eq!(client, "A2 A6 A10 A13 A16 A20", "{readme}");
+        assert_eq!(server, "A1 A3 A4 A12 A18 A19", "{readme}");
     }
 }
 
