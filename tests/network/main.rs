@@ -1,6 +1,5 @@
-//! The segments of the real programs, in a network that each test makes for itself: read
-//! off lo between tcpcli and tcpserv, or exchanged with one of them by the test, which
-//! plays the other host.
+//! The segments of the real programs, in a network that each test makes for itself: the test is the
+//! other host, or the cable between tcpcli and tcpserv.
 //!
 //! Needs network namespaces, which not every machine allows, and `ip` of iproute2.
 //! Without them each test is shown as ignored, with the reason.

@@ -28,7 +28,7 @@ impl Peer {
     /// A client at this port, which has not sent a segment yet.
     pub fn client(port: u16, server: SocketAddr) -> Peer {
         Peer {
-            wire: Wire::listen("veth1"),
+            wire: Wire::listen(),
             addr: SocketAddr::from((OTHER_HOST, port)),
             kernel: server,
             isn: 1_000_000,

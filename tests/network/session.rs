@@ -95,7 +95,7 @@ impl Host {
     fn new(local: &str, remote: &str) -> Host {
         Host {
             network: Namespace::current(),
-            wire: Wire::listen("veth1"),
+            wire: Wire::listen(),
             local: local.parse().unwrap(),
             remote: remote.parse().unwrap(),
         }

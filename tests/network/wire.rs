@@ -1,24 +1,21 @@
-//! The segments that arrive at an interface, as the kernel shows them to a packet socket.
+//! The segments that arrive at the test's end of the link, as the kernel shows them to a packet socket.
 
-use crate::common::DEADLINE;
+use crate::common::*;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use libtest_mimic::Arguments;
-use nix::errno::Errno;
-use nix::libc;
-use nix::net::if_::if_nametoindex;
+use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::sockopt::{ReceiveTimeout, ReceiveTimestampns};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind,
-    recvmsg, send, setsockopt, socket,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType,
+    recvmsg, sendto, setsockopt, socket,
 };
 use nix::sys::time::{TimeSpec, TimeVal, TimeValLike};
 use std::collections::HashMap;
 use std::fmt;
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A TCP segment. Sequence numbers are relative to the initial ones, as in `tcpdump`'s
 /// lines: a SYN has number 0, the first byte number 1.
@@ -54,9 +51,10 @@ impl fmt::Display for Segment {
     }
 }
 
-/// A packet socket on one interface.
+/// The test's end of the link.
 pub struct Wire {
     socket: OwnedFd,
+    veth1: LinkAddr,
     /// The initial sequence numbers, by where a segment comes from and goes to.
     pub isn: HashMap<(SocketAddr, SocketAddr), u32>,
     /// Where the first SYN goes to.
@@ -66,29 +64,21 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn listen(interface: &str) -> Wire {
-        // With protocol 0 it receives nothing until bind names the interface.
-        let socket = socket(
-            AddressFamily::Packet,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )
-        .unwrap();
-        // SAFETY: a sockaddr_ll is plain numbers, for which zero is a value.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-        address.sll_ifindex = if_nametoindex(interface).unwrap() as i32;
-        // SAFETY: the pointer is to a whole sockaddr_ll, which lives through the call and
-        // is copied by it.
-        let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), None) };
-        bind(socket.as_raw_fd(), &address.unwrap()).unwrap();
+    /// In this thread's network.
+    pub fn listen() -> Wire {
+        let (family, flags) = (AddressFamily::Packet, SockFlag::SOCK_CLOEXEC);
+        let socket = socket(family, SockType::Raw, flags, SockProtocol::EthAll).unwrap();
         setsockopt(&socket, ReceiveTimestampns, &true).unwrap();
         let deadline = TimeVal::seconds(DEADLINE.as_secs() as i64);
         setsockopt(&socket, ReceiveTimeout, &deadline).unwrap();
+        let mut veth1 = getifaddrs()
+            .unwrap()
+            .filter(|it| it.interface_name == "veth1");
         Wire {
             socket,
+            veth1: veth1
+                .find_map(|it| it.address?.as_link_addr().copied())
+                .unwrap(),
             isn: HashMap::new(),
             server: None,
             start: None,
@@ -97,7 +87,8 @@ impl Wire {
 
     /// Sends a frame, and returns the segment in it.
     pub fn send(&mut self, frame: &[u8]) -> Segment {
-        let sent = send(self.socket.as_raw_fd(), frame, MsgFlags::empty());
+        let fd = self.socket.as_raw_fd();
+        let sent = sendto(fd, frame, &self.veth1, MsgFlags::empty());
         assert_eq!(sent, Ok(frame.len()));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         self.parse(frame, now).unwrap()
@@ -115,7 +106,7 @@ impl Wire {
     }
 
     fn receive(&mut self, how: MsgFlags) -> Option<Segment> {
-        let mut frame = [0; 65_600]; // lo has an MTU of 65,536
+        let mut frame = [0; 2000]; // the link has an MTU of 1500
         loop {
             let mut iov = [IoSliceMut::new(&mut frame)];
             let mut space = nix::cmsg_space!(TimeSpec);
@@ -128,11 +119,11 @@ impl Wire {
                 ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
                 _ => None,
             });
-            // On lo a packet is seen twice: as it leaves, and as it arrives.
-            let leaves = got.address.unwrap().pkttype() == libc::PACKET_OUTGOING;
+            // It also sees what veth0 sends and receives.
+            let is_here = got.address.unwrap().ifindex() == self.veth1.ifindex();
             let n = got.bytes;
             let segment = self.parse(&frame[..n], time.unwrap());
-            if segment.is_some() && !leaves {
+            if is_here && segment.is_some() {
                 return segment;
             }
         }
