@@ -26,7 +26,8 @@ fn main() {
         an_error_of_accept_ends_c,
         an_error_of_fork_ends_c,
     ];
-    machine::run(PLAIN_C.as_ref().err().cloned(), tests);
+    let compiled = PLAIN_C.as_ref().map(drop).map_err(Clone::clone);
+    machine::run(machine::trials(&compiled, tests), 8);
 }
 
 /// The C program. It is open, and has no name any more: nothing of it is left.

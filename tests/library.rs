@@ -8,7 +8,6 @@ mod common;
 mod own_server;
 
 use common::*;
-use libtest_mimic::{Arguments, Trial};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::raise;
 use nix::sys::wait::waitpid;
@@ -24,15 +23,7 @@ fn main() {
         the_handler_leaves_errno_as_it_was,
         _exit_runs_no_handler_of_exit,
     ];
-    let trial = |(name, test): machine::Test| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, tests.map(trial).into()).exit()
+    machine::run(machine::trials(&Ok(()), tests), 1);
 }
 
 /// Forks a child that exits with what `run` returns.

@@ -20,23 +20,20 @@ fn main() {
         s3_a1_listen_moves_the_socket_from_closed_to_listen,
         f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture,
     ];
-    machine::run(ignored(), tests);
+    machine::run(machine::trials(&allowed(), tests), 8);
 }
 
-fn ignored() -> Option<String> {
+fn allowed() -> Result<(), String> {
     if cfg!(not(all(target_env = "gnu", target_pointer_width = "64"))) {
-        return Some("the C library is not glibc on a 64-bit machine".to_owned());
+        return Err("the C library is not glibc on a 64-bit machine".to_owned());
     }
     let mut command = Command::new("true");
     // SAFETY: between fork and exec it makes one system call, no more.
-    match unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) }.spawn() {
-        Err(why) => Some(format!("ptrace: {why}")),
-        Ok(mut traced) => {
-            traced.kill().unwrap();
-            traced.wait().unwrap();
-            None
-        }
-    }
+    let traced = unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) }.spawn();
+    let mut traced = traced.map_err(|why| format!("ptrace: {why}"))?;
+    traced.kill().unwrap();
+    traced.wait().unwrap();
+    Ok(())
 }
 
 /// What the C library and Rust do at the start and end of a process, and for memory. And before a close, Rust

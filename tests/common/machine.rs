@@ -11,27 +11,31 @@ macro_rules! tests {
     ($($test:ident),* $(,)?) => { [$((stringify!($test), $test as fn())),*] };
 }
 
-/// Runs the tests as the standard harness does, or shows each as ignored, with the reason.
-pub fn run(ignored: Option<String>, tests: impl IntoIterator<Item = Test>) -> ! {
-    let trial = |(name, test): Test| {
-        let ignored = ignored.clone();
-        trial(name, move || ignored.map_or(Ok(()), Err), test)
-    };
-    let trials = tests.into_iter().map(trial).collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit()
+/// Tests that are ignored, with the reason, where this machine has not got what they need.
+pub fn trials(allowed: &Result<(), String>, tests: impl IntoIterator<Item = Test>) -> Vec<Trial> {
+    let tests = tests.into_iter();
+    let trial = |(name, test)| trial(name, allowed.clone(), test);
+    tests.map(trial).collect()
 }
 
-/// A test that is ignored, with the reason, where this machine has not got what it needs.
 pub fn trial(
     name: impl Into<String>,
-    needs: impl FnOnce() -> Result<(), String> + Send + 'static,
+    allowed: Result<(), String>,
     test: impl FnOnce() + Send + 'static,
 ) -> Trial {
-    Trial::ignorable_test(name, move || match needs() {
+    Trial::ignorable_test(name, move || match allowed {
         Err(reason) => Ok(Completion::ignored_with(reason)),
         Ok(()) => {
             test();
             Ok(Completion::Completed)
         }
     })
+}
+
+/// Runs the tests as the standard harness does, at most so many at a time.
+pub fn run(trials: Vec<Trial>, threads: usize) -> ! {
+    let mut arguments = Arguments::from_args();
+    let asked = arguments.test_threads.unwrap_or(threads);
+    arguments.test_threads = Some(asked.min(threads));
+    libtest_mimic::run(&arguments, trials).exit()
 }

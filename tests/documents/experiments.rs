@@ -59,9 +59,11 @@ pub fn try_tools(steps: &[Step]) -> Result<(), String> {
             if tool == "strace" && cfg!(not(target_env = "gnu")) {
                 return Err("the C library is not glibc: it makes other system calls".to_owned());
             }
-            let tried = run(Command::new("bash").args(["-c", command]));
-            if tried.code != Some(0) {
-                return Err(tried.stderr.lines().last().unwrap_or(tool).to_owned());
+            let tried = Command::new("bash").args(["-c", command]).output();
+            let tried = tried.map_err(|why| format!("bash: {why}"))?;
+            if !tried.status.success() {
+                let said = String::from_utf8_lossy(&tried.stderr);
+                return Err(said.lines().last().unwrap_or(tool).to_owned());
             }
         }
     }
@@ -172,11 +174,12 @@ impl Shell {
         let programs = Path::new(TCPSERV).parent().unwrap().to_owned();
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([programs].into_iter().chain(env::split_paths(&path)));
+        // Without its line editor the terminal shows what is typed, not bash.
         let mut bash = Command::new("bash");
-        let interactive = format!("env PS1='{number}$ ' bash --norc --noprofile --noediting");
-        bash.args(["-c", &format!("stty -echo; exec {interactive}")]);
+        bash.args(["--norc", "--noprofile", "--noediting"]);
         bash.current_dir(directory).env_clear();
         bash.env("PATH", path.unwrap()).env("LC_ALL", "C");
+        bash.env("PS1", format!("{number}$ "));
         bash.env("BASH_FUNC_sudo%%", "() { \"$@\"; }");
         Shell {
             number,
@@ -189,26 +192,35 @@ impl Shell {
     }
 
     fn type_in(&mut self, typed: &Typed, numbers: &Numbers) {
-        let keys = match typed {
+        let (keys, echo) = match typed {
             Typed::Nothing => return,
             Typed::Command(command) => {
                 self.wait("the prompt", |shell| shell.at_prompt);
-                with_numbers(command, numbers) + "\n"
+                let line = with_numbers(command, numbers) + "\n";
+                (line.clone(), line)
             }
             Typed::Text(text) => {
                 let bash = self.terminal.pid();
                 self.wait("a program to run", |_| foreground(bash) != bash);
                 match text.as_str() {
-                    "^C" => "\x03".to_owned(),
-                    "^D" => "\x04".to_owned(),
-                    "^Z" => "\x1a".to_owned(),
-                    _ => format!("{text}\n"),
+                    "^C" => ("\x03".to_owned(), text.clone()),
+                    "^D" => ("\x04".to_owned(), String::new()),
+                    "^Z" => ("\x1a".to_owned(), text.clone()),
+                    _ => (format!("{text}\n"), format!("{text}\n")),
                 }
             }
         };
         self.shows_nothing_else();
         self.at_prompt = false;
         self.terminal.keys(keys.as_bytes());
+        // Where any lines may come, they may come now.
+        let place = |shell: &Shell| match shell.any_more {
+            true => shell.new.find(&echo),
+            false => shell.new.starts_with(&echo).then_some(0),
+        };
+        self.wait("what is typed", |shell| place(shell).is_some());
+        let end = place(self).unwrap() + echo.len();
+        self.new.drain(..end);
     }
 
     fn wait(&mut self, what: &str, mut is_so: impl FnMut(&Shell) -> bool) {

@@ -17,15 +17,13 @@ mod texts;
 mod transcript;
 
 use claims::*;
-use common::machine::trial;
+use common::machine;
 use experiments::*;
-use libtest_mimic::Arguments;
 use links::*;
 use pictures::*;
-use std::process::ExitCode;
 use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ;
 
-fn main() -> ExitCode {
+fn main() {
     namespace::close_inherited_descriptors_in_children();
     // It cannot be done beside a second thread.
     let allowed = namespace::allow();
@@ -40,18 +38,13 @@ fn main() -> ExitCode {
         the_chinese_readme_has_the_commands_and_sessions_of_readme,
         the_chinese_readme_has_each_section_of_the_claims_and_each_picture,
     ];
-    let mut trials = Vec::from(tests.map(|(name, test)| trial(name, || Ok(()), test)));
+    let mut trials = machine::trials(&Ok(()), tests);
     for (name, steps) in experiments() {
-        let (allowed, its_steps) = (allowed.clone(), steps.clone());
-        let needs = move || allowed.and_then(|()| try_tools(&its_steps));
-        trials.push(trial(name.clone(), needs, move || {
+        let allowed = allowed.clone().and_then(|()| try_tools(&steps));
+        trials.push(machine::trial(name.clone(), allowed, move || {
             namespace::enter().unwrap();
             type_experiment(&name, &steps);
         }));
     }
-
-    let mut arguments = Arguments::from_args();
-    // They wait for terminals and for the kernel's timers most of the time.
-    arguments.test_threads = arguments.test_threads.or(Some(8));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    machine::run(trials, 8); // they wait for terminals and for the kernel's timers most of the time
 }

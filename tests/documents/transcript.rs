@@ -9,7 +9,6 @@ use std::fmt;
 pub type Numbers = HashMap<String, String>;
 
 /// What is typed in a terminal, and what this terminal shows next.
-#[derive(Clone)]
 pub struct Step {
     /// The number of its line.
     pub line: usize,
@@ -28,7 +27,7 @@ impl fmt::Display for Step {
     }
 }
 
-#[derive(Clone, PartialEq)]
+#[derive(PartialEq)]
 pub enum Typed {
     /// `1$ command`
     Command(String),

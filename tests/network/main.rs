@@ -19,17 +19,16 @@ mod termination;
 mod wire;
 
 use addresses::*;
-use common::machine::trial;
+use common::machine;
 use dead_links::*;
 use handshake::*;
 use libtest_mimic::Arguments;
 use output::*;
 use pictures::*;
 use simultaneous::*;
-use std::process::ExitCode;
 use termination::*;
 
-fn main() -> ExitCode {
+fn main() {
     namespace::close_inherited_descriptors_in_children();
     // It cannot be done beside a second thread.
     let allowed = namespace::allow();
@@ -75,18 +74,13 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (allowed, tests) in [(allowed, &tests[..]), (ipv6_allowed, &ipv6_tests)] {
         for &(name, test) in tests {
-            let allowed = allowed.clone();
-            let test = move || {
+            trials.push(machine::trial(name, allowed.clone(), move || {
                 namespace::enter().unwrap();
                 test();
-            };
-            trials.push(trial(name, || allowed, test));
+            }));
         }
     }
-
-    let mut arguments = Arguments::from_args();
     // They wait for the kernel's timers most of the time. What they print is read one by one.
-    let threads = if arguments.nocapture { 1 } else { 8 };
-    arguments.test_threads = arguments.test_threads.or(Some(threads));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let is_read = Arguments::from_args().nocapture;
+    machine::run(trials, if is_read { 1 } else { 8 });
 }
