@@ -36,35 +36,27 @@ pub fn w1_a2_a6_connect_returns_when_the_servers_syn_has_come() {
     assert_eq!(state(), "ESTABLISHED");
 }
 
-pub fn a8_a_reset_in_syn_sent_ends_the_client() {
-    let mut server = Peer::server();
-    let mut client = client(&[], OTHER_HOST);
-    server.expect_syn();
-    assert_eq!(server.kernel_state(), Some("SYN_SENT"));
-
-    server.send("RST ACK", 0, 1, b"");
-
-    let why = "Connection refused (os error 111)";
-    let said = format!("tcpcli: connect error: {}: {why}", server.addr);
-    client.wait().failed(&said);
-    server.expect_gone();
-}
-
-pub fn a8_a_client_that_is_killed_in_syn_sent_sends_nothing() {
-    let mut server = Peer::server();
-    let client = client(&[], OTHER_HOST);
-    server.expect_syn();
-    assert_eq!(server.kernel_state(), Some("SYN_SENT"));
-
-    signal(client.pid(), Signal::SIGKILL);
-
-    server.expect_gone();
+pub fn a8_a_reset_or_the_end_of_the_client_leads_from_syn_sent_to_closed() {
+    for is_killed in [true, false] {
+        let mut server = Peer::server();
+        let mut client = client(&[], OTHER_HOST);
+        server.expect_syn();
+        assert_eq!(server.kernel_state(), Some("SYN_SENT"));
+        if is_killed {
+            signal(client.pid(), Signal::SIGKILL);
+        } else {
+            server.send("RST ACK", 0, 1, b"");
+            let why = reason(Errno::ECONNREFUSED);
+            let said = format!("tcpcli: connect error: {}: {why}", server.addr);
+            client.wait().failed(&said);
+        }
+        server.expect_gone();
+    }
 }
 
 pub fn w2_a3_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again() {
     let server = server(9877, &[]);
-    wait_accepting(server.pid());
-    let _stopped = stop(server.pid());
+    let _stopped = server.stop_accepting();
     let mut client = Peer::client(1500, server.addr);
     assert_eq!(states(9877), ["LISTEN"]);
 
@@ -130,7 +122,7 @@ pub fn w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening
     let socket = |row: &Connection| format!("{} {} {}", row.local, row.state, row.remote);
     let mut sockets: Vec<_> = connections(21).iter().map(socket).collect();
     sockets.sort();
-    let picture = picture("F11");
+    let picture = picture(" comes from");
     let drawn = picture[1..].iter().map(|line| {
         let (_, socket) = line.split_once("> ").unwrap();
         socket.split(' ').take(3).collect::<Vec<_>>().join(" ")

@@ -46,7 +46,10 @@ pub fn w6_three_segments_end_a_connection_when_the_child_is_quick() {
 }
 
 fn last_segments(session: &Session, n: usize) -> Vec<String> {
-    let segments = session.segments.iter().map(|it| it.segment.to_string());
+    let segments = session
+        .segments
+        .iter()
+        .map(|(segment, _)| segment.to_string());
     segments.skip(session.segments.len() - n).collect()
 }
 
@@ -60,12 +63,9 @@ struct Picture {
 
 impl Picture {
     fn read(file: &str, sleeps: &str, bytes: &str) -> Picture {
-        let text = fs::read_to_string(file).unwrap();
-        let (_, picture) = text.split_once("sequenceDiagram\n").unwrap();
-        let (picture, _) = picture.split_once("```").unwrap();
         let mut said = Picture::default();
         let (mut client, mut server) = ("CLOSED", "CLOSED");
-        for line in picture.lines().map(str::trim) {
+        for line in block(file, "sequenceDiagram\n").lines().map(str::trim) {
             let (head, text) = line.split_once(": ").unwrap_or((line, ""));
             if let Some(who) = head.strip_prefix("Note over ") {
                 let end = if who == "C" { &mut client } else { &mut server };
@@ -81,8 +81,8 @@ impl Picture {
                 said.calls.extend(call.map(|call| (from.to_owned(), call)));
             } else if let Some((from, _)) = head.split_once("->>") {
                 let text = text.replace(bytes, "bytes");
-                said.segments
-                    .push(segment(from == "C", &text, client, server));
+                let segment = segment(from == "C", &text, [client, server]);
+                said.segments.push(segment);
             }
         }
         said
@@ -90,54 +90,49 @@ impl Picture {
 }
 
 /// A segment, and the states of both ends while it is on its way.
-fn segment(is_clients: bool, what: &str, client: &str, server: &str) -> String {
+fn segment(is_clients: bool, what: &str, states: [&str; 2]) -> String {
     let from = if is_clients { "client" } else { "server" };
-    format!("{from} sends {what}: client in {client}, server in {server}")
+    format!("{from} sends {what}: {states:?}")
 }
 
 fn segments(session: &Session) -> Vec<String> {
-    let each = session.segments.iter().map(|on_the_way| {
-        let it = &on_the_way.segment;
+    let segments = session.segments.iter().map(|(it, states)| {
         let what = match it.data.len() {
             0 => it.flags.replace("FIN ACK", "FIN"),
             bytes => format!("{bytes} bytes"),
         };
-        let (client, server) = on_the_way.states;
-        segment(it.to.port() == 9877, &what, client, server)
+        segment(it.side == "client", &what, *states)
     });
-    each.collect()
+    segments.collect()
 }
 
 /// The call that is named in these words, and whether it sleeps.
 fn call(words: &str, sleeps: &str) -> Option<String> {
-    const CALLS: [&str; 14] = [
-        "socket", "bind", "listen", "accept", "connect", "fork", "close", "Fgets", "Writen",
-        "Readline", "Fputs", "read", "exit", "_exit",
-    ];
+    const CALLS: &str = "socket bind listen accept connect fork close Fgets Writen Readline Fputs \
+        read exit _exit waitpid";
     let mut names = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let name = names.find(|name| CALLS.contains(name) || *name == "waitpid")?;
-    let sleeps = if words.contains(sleeps) {
-        " sleeps"
-    } else {
-        ""
-    };
-    Some(format!("{name}{sleeps}"))
+    let name = names.find(|name| CALLS.split(' ').any(|call| call == *name))?;
+    let is_asleep = words.contains(sleeps);
+    Some(format!("{name}{}", if is_asleep { " sleeps" } else { "" }))
 }
 
-/// The lines of a picture in src/doc/pictures.md, by its heading, with single blanks.
-pub fn picture(heading: &str) -> Vec<String> {
-    let text = fs::read_to_string("src/doc/pictures.md").unwrap();
-    let (_, section) = text.split_once(&format!("## {heading}: ")).unwrap();
-    let (_, picture) = section.split_once("```text\n").unwrap();
-    let (picture, _) = picture.split_once("```").unwrap();
+/// The rest of the block in which this stands.
+fn block(file: &str, start: &str) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let (_, rest) = text.split_once(start).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+/// The lines of a picture in src/doc/pictures.md, from its first words on, with single blanks.
+pub fn picture(words: &str) -> Vec<String> {
     let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let picture = block("src/doc/pictures.md", &format!("```text\n{words}"));
     picture.lines().map(fold).collect()
 }
 
 pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog_and_one() {
     let server = server(9877, &["--backlog", "1"]);
-    wait_accepting(server.pid());
-    let stopped = stop(server.pid());
+    let stopped = server.stop_accepting();
     let mut clients = [1500, 1501].map(|port| Peer::client(port, server.addr));
     let mut states = Vec::new();
     for client in &mut clients {
@@ -149,7 +144,7 @@ pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog
         states.push("ESTABLISHED");
     }
     wait_until("a full queue", || queued(9877) == 2); // backlog + 1
-    let picture = picture("F6");
+    let picture = picture("                incomplete");
     assert!(picture[0].ends_with("complete, backlog + 1 at the most"));
     let drawn = picture[1].split(' ').filter(|word| STATES.contains(word));
     assert_eq!(drawn.collect::<Vec<_>>().repeat(2), states);
@@ -158,19 +153,15 @@ pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog
 }
 
 pub fn f1_a_line_goes_through_the_calls_of_the_picture() {
-    let text = fs::read_to_string("src/doc/pictures.md").unwrap();
-    let (_, picture) = text.split_once("flowchart LR\n").unwrap();
-    let (picture, _) = picture.split_once("```").unwrap();
+    let picture = block("src/doc/pictures.md", "flowchart LR\n");
     let labels = picture.split('|').skip(1).step_by(2);
-    let drawn: Vec<_> = labels
-        .flat_map(|label| label.trim_matches('"').split(", "))
-        .collect();
+    let calls = labels.flat_map(|label| label.trim_matches('"').split(", "));
+    let drawn: Vec<_> = calls.collect();
+    assert_eq!(drawn.len(), 6);
     let mut events = session(false).events;
     events.sort_by_key(|event| event.time);
-    let mut told = events
-        .iter()
-        .filter_map(|event| call(&event.what, "sleeps"));
-    assert_eq!(drawn.len(), 6);
+    let told = events.iter().map(|event| &event.what);
+    let mut told = told.filter_map(|what| call(what, "sleeps"));
     for call in drawn {
         assert!(told.any(|told| told == call), "{call}: {events:#?}");
     }

@@ -13,15 +13,10 @@ const DELAY: Duration = Duration::from_millis(10);
 const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "192.0.2.2:9877";
 
-/// A segment on its way, and the states of both ends.
-pub struct OnTheWay {
-    pub segment: Segment,
-    pub states: (&'static str, &'static str),
-}
-
 /// What the cable, both kernels and both programs say of a session of one line.
 pub struct Session {
-    pub segments: Vec<OnTheWay>,
+    /// Each with the states of client and server while it is on its way.
+    pub segments: Vec<(Segment, [&'static str; 2])>,
     pub events: Vec<Event>,
     pub client: Pid,
     pub parent: Pid,
@@ -109,7 +104,7 @@ impl Host {
 }
 
 /// Carries each segment to the other host, until the server's end of the connection is gone.
-fn carry(mut client: Host, mut server: Host) -> Vec<OnTheWay> {
+fn carry(mut client: Host, mut server: Host) -> Vec<(Segment, [&'static str; 2])> {
     let mut carried = Vec::new();
     let mut before = "LISTEN";
     loop {
@@ -118,16 +113,14 @@ fn carry(mut client: Host, mut server: Host) -> Vec<OnTheWay> {
         });
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - segment.time;
         thread::sleep(DELAY.saturating_sub(elapsed));
-        let states = (
-            client.state().unwrap_or("CLOSED"),
-            server.state().unwrap_or(before),
-        );
+        let of_client = client.state().unwrap_or("CLOSED");
+        let of_server = server.state().unwrap_or(before);
         before = "CLOSED";
         let to_server = segment.to == server.local;
         let to = if to_server { &mut server } else { &mut client };
         to.wire.send(&copy(&segment.frame));
-        carried.push(OnTheWay { segment, states });
-        if to_server && states.1 == "LAST_ACK" {
+        carried.push((segment, [of_client, of_server]));
+        if to_server && of_server == "LAST_ACK" {
             wait_until("the server's end to be gone", || server.state().is_none());
             assert_eq!(client.state(), Some("TIME_WAIT"));
             return carried;
