@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use nix::unistd::Uid;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Seek;
 
 #[test]
@@ -89,28 +89,18 @@ fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_the
 #[test]
 fn an_input_that_cannot_be_read_and_a_full_disk_are_reported() {
     let server = Server::start(&[]);
-    let open = |path| OpenOptions::new().write(true).open(path).unwrap();
+    let directory = ("fgets error: standard input", Errno::EISDIR);
+    let full_disk = ("fputs error: standard output", Errno::ENOSPC);
     for args in [&[][..], &["--batch"]] {
         let mut line = memory_file();
         line.write_all(b"hello\n").unwrap();
         line.rewind().unwrap();
-        let directory = File::open("/").unwrap();
-        for (input, output, said, errno) in [
-            (
-                directory,
-                "/dev/null",
-                "fgets error: standard input",
-                Errno::EISDIR,
-            ),
-            (
-                line,
-                "/dev/full",
-                "fputs error: standard output",
-                Errno::ENOSPC,
-            ),
+        for (input, output, (said, errno)) in [
+            (File::open("/").unwrap(), "/dev/null", directory),
+            (line, "/dev/full", full_disk),
         ] {
-            let mut client = Program::spawn(tcpcli(server.addr).args(args), input, open(output));
-            let ended = client.wait();
+            let output = File::options().write(true).open(output).unwrap();
+            let ended = Program::spawn(tcpcli(server.addr).args(args), input, output).wait();
             ended.failed(&format!("tcpcli: {said}: {}", reason(errno)));
         }
     }

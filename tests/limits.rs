@@ -3,7 +3,6 @@
 mod common;
 
 use common::*;
-use socket2::{Domain, Socket, Type};
 
 /// Waits until the server sleeps at its limit, with as many connections in its queue.
 fn wait_at_limit(server: &Server, n: u64) {
@@ -89,16 +88,12 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
 
 /// Sends so many bytes, and reads the echo in 50 pieces, one each 100 ms. Returns whether all came back; `None`
 /// if the machine has held this test up for a second: then it means nothing.
-fn reads_slowly(seconds: &str, receive_buffer: usize, bytes: usize) -> Option<bool> {
+fn reads_slowly(seconds: &str, buffer: usize, bytes: usize) -> Option<bool> {
     let server = Server::start(&["--idle-timeout", seconds]);
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(receive_buffer).unwrap();
-    socket.connect(&server.addr.into()).unwrap();
-    let mut stream = with_deadline(socket.into());
+    let mut stream = connect_with_buffer(server.addr, buffer);
     let mut sender = stream.try_clone().unwrap();
-    let sent = pattern(bytes);
-    let feeder = thread::spawn(move || sender.write_all(&pattern(bytes)));
-    for piece in sent.chunks(bytes / 50) {
+    let _feeder = thread::spawn(move || sender.write_all(&pattern(bytes)));
+    for piece in pattern(bytes).chunks(bytes / 50) {
         thread::sleep(Duration::from_millis(100));
         let start = Instant::now();
         let mut echoed = vec![0; piece.len()];
@@ -111,7 +106,6 @@ fn reads_slowly(seconds: &str, receive_buffer: usize, bytes: usize) -> Option<bo
         }
         assert!(echoed == piece);
     }
-    join("all to be sent", feeder).unwrap();
     Some(true)
 }
 
@@ -119,14 +113,14 @@ fn reads_slowly(seconds: &str, receive_buffer: usize, bytes: usize) -> Option<bo
 #[test]
 fn a_slow_reader_is_served_unless_its_window_stays_closed_for_the_idle_timeout() {
     thread::scope(|scope| {
-        for (seconds, receive_buffer, bytes, is_served) in [
+        for (seconds, buffer, bytes, is_served) in [
             ("2", 128 * 1024, 5_000_000, true), // 1 MB/s
             ("30", 4096, 100_000, true),        // 20 kB/s
             ("2", 4096, 100_000, false),
         ] {
             scope.spawn(move || {
                 let what = "five seconds in which this test is not held up";
-                let served = wait_for(what, || reads_slowly(seconds, receive_buffer, bytes));
+                let served = wait_for(what, || reads_slowly(seconds, buffer, bytes));
                 assert_eq!(served, is_served, "{bytes} bytes, {seconds} s");
             });
         }

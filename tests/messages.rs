@@ -4,11 +4,10 @@ mod common;
 
 use common::terminal::pty;
 use common::*;
-use nix::sys::socket::{MsgFlags, send};
-use std::fs::{File, OpenOptions};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::fs::File;
 use std::io::Seek;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 
@@ -47,25 +46,17 @@ fn a_full_standard_error_stops_no_client() {
     let sockets = UnixStream::pair().unwrap();
     let [one, other] = <[UnixStream; 2]>::from(sockets).map(|end| File::from(OwnedFd::from(end)));
     for (mut reader, stderr) in [pipe(), pty(), (one, other)] {
+        let non_blocking = |flags| fcntl(&stderr, FcntlArg::F_SETFL(flags)).unwrap();
+        non_blocking(OFlag::O_NONBLOCK);
+        while (&stderr).write(&[b'x'; 512]).is_ok() {} // until it is full
+        non_blocking(OFlag::empty());
+        // Room for some messages: a terminal says that it has room also when the next does not fit.
+        reader.read_exact(&mut [0; 4096]).unwrap();
         let mut command = tcpserv("127.0.0.1", 0);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut server = spawn(command.stderr(stderr.try_clone().unwrap()));
         let pid = Pid::from_raw(server.id() as i32);
         let addr = listening_address(pid);
-        // Opened once more, so that the server's own does not become non-blocking.
-        let mut again = OpenOptions::new();
-        again
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        match again.open(format!("/proc/{pid}/fd/2")) {
-            Ok(mut again) => while again.write(&[b'x'; 512]).is_ok() {}, // until it is full
-            // A socket cannot be opened.
-            Err(_) => {
-                while send(stderr.as_raw_fd(), &[b'x'; 512], MsgFlags::MSG_DONTWAIT).is_ok() {}
-            }
-        }
-        // Room for some messages: a terminal says that it has room also when the next does not fit.
-        reader.read_exact(&mut [0; 4096]).unwrap();
 
         for n in 0..200 {
             let mut stream = connect(addr);

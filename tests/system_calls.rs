@@ -269,9 +269,10 @@ fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
 
 /// How many sockets each process holds when it enters its next call.
 fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture() {
-    let visit = |_, addr| {
+    let visit = |pid, addr| {
         let mut stream = connect(addr);
         assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
+        wait_accepting(pid); // so the parent has closed connfd
     };
     let (mut parent, mut of_parent, mut of_child) = (None, Vec::new(), Vec::new());
     serve(&[], visit, |pid, number| {

@@ -47,7 +47,7 @@ fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
 #[test]
 fn o3_close_returns_at_once_though_data_is_queued_and_all_of_it_arrives_before_the_fin() {
     let server = Server::start(&[]);
-    let mut stream = narrow(server.addr);
+    let mut stream = connect_with_buffer(server.addr, 4096);
     let client = stream.local_addr().unwrap();
     let child = server.child_for(client);
     let sent = pattern(100_000);

@@ -96,10 +96,10 @@ pub fn fill(stream: &mut TcpStream) -> usize {
     sent
 }
 
-/// A client with a small receive buffer, so that most of an echo waits at the server.
-pub fn narrow(server: SocketAddr) -> TcpStream {
+/// Connects with a receive buffer of about this size. If it is small, most of an echo waits at the server.
+pub fn connect_with_buffer(server: SocketAddr, size: usize) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
+    socket.set_recv_buffer_size(size).unwrap();
     socket.connect(&server.into()).unwrap();
     with_deadline(socket.into())
 }

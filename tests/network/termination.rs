@@ -129,43 +129,29 @@ pub fn w10_over_loopback_the_end_in_time_wait_starts_one_after_a_second() {
     });
 }
 
-/// A connection that tcpserv has ended first: its end is in TIME_WAIT. The client has
-/// sent one FIN, so its next number is 2.
-fn ended_by_server() -> (Server, Peer) {
+pub fn w10_in_time_wait_a_syn_that_may_be_old_is_refused_and_a_newer_one_is_taken() {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
-    let child = server.child_for(client.addr);
-    signal(child, Signal::SIGKILL);
+    signal(server.child_for(client.addr), Signal::SIGKILL); // so the server's end closes first
     client.expect("FIN ACK", 1, 1, b"");
     client.send("FIN ACK", 1, 2, b"");
     client.expect("ACK", 2, 2, b"");
     assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
-    (server, client)
-}
 
-pub fn w10_linux_takes_a_syn_in_time_wait_that_is_surely_newer() {
-    let (server, mut client) = ended_by_server();
-    client.isn += 3; // the first number that the old connection has not had
-
-    client.send("SYN", 0, 0, b"");
-
-    client.expect("SYN ACK", 0, 1, b"");
-    client.send("ACK", 1, 1, b"");
-    wait_state(server.addr, client.addr, "ESTABLISHED");
-    client.send("ACK", 1, 1, b"new\n");
-    client.expect("ACK", 1, 5, b"");
-    client.expect("ACK", 1, 5, b"new\n");
-}
-
-pub fn w10_a_syn_in_time_wait_that_may_be_old_is_refused() {
-    let (_server, mut client) = ended_by_server();
     client.isn += 1;
-
     client.send("SYN", 0, 0, b"");
-
     // The old connection's ACK: it has had everything up to 2, seen from the new SYN 1.
     client.expect("ACK", 2, 1, b"");
     assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
+
+    client.isn += 2; // the first number that the old connection has not had
+    client.send("SYN", 0, 0, b"");
+    client.expect("SYN ACK", 0, 1, b"");
+    client.send("ACK", 1, 1, b"");
+    client.wait_kernel_state("ESTABLISHED");
+    client.send("ACK", 1, 1, b"new\n");
+    client.expect("ACK", 1, 5, b"");
+    client.expect("ACK", 1, 5, b"new\n");
 }
 
 /// One client waits for its echo, the other one sleeps in Fgets.
