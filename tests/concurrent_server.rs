@@ -67,20 +67,6 @@ fn s6_one_child_for_each_client_and_no_client_waits_for_another() {
 }
 
 #[test]
-fn s9_the_close_of_the_last_reference_sends_the_fin() {
-    let server = Server::start(&[]);
-    let (mut stream, child) = server.client();
-    let client = stream.local_addr().unwrap();
-    wait_accepting(server.pid());
-
-    signal(child, Signal::SIGKILL);
-
-    assert_eq!(rest(&mut stream), b"");
-    wait_state(client, server.addr, "CLOSE_WAIT");
-    wait_state(server.addr, client, "FIN_WAIT_2");
-}
-
-#[test]
 fn s10_a_read_interrupted_by_a_signal_is_called_again() {
     let server = Server::start(&[]);
     let (mut stream, child) = server.client();
@@ -108,24 +94,6 @@ fn a_write_interrupted_by_a_signal_is_called_again() {
     }
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&mut stream).len(), sent);
-}
-
-#[test]
-fn d1_the_four_tuple_identifies_each_connection_at_the_one_local_port() {
-    let server = Server::start(&[]);
-    let clients = [(); 3].map(|()| server.client().0);
-    let name = |stream: &TcpStream| stream.local_addr().unwrap().to_string();
-    for mut stream in &clients {
-        stream.write_all(name(stream).as_bytes()).unwrap();
-    }
-
-    assert_eq!(listening(server.addr.port()).len(), 1);
-    for mut stream in clients {
-        let client = stream.local_addr().unwrap();
-        assert_eq!(tcp_state(server.addr, client), Some("ESTABLISHED"));
-        stream.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(rest(&mut stream), name(&stream).as_bytes());
-    }
 }
 
 #[test]

@@ -9,12 +9,13 @@ use std::io::ErrorKind;
 
 /// The port stays this test's: for port 0 the kernel takes none that has a connection in TIME_WAIT.
 #[test]
-fn t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reuseaddr() {
+fn s9_t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reuseaddr() {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
     let addr = client.addr();
+    wait_accepting(server.pid()); // so the child's reference to connfd is the last
     signal(child, Signal::SIGKILL);
-    wait_state(server.addr, addr, "FIN_WAIT_2");
+    wait_state(server.addr, addr, "FIN_WAIT_2"); // the FIN was sent
     client.ctrl_d_and_wait().succeeded(b"");
     wait_state(server.addr, addr, "TIME_WAIT");
     wait_state(addr, server.addr, None);

@@ -160,26 +160,6 @@ fn accept_tells_how_many_connections_wait_in_the_queue() {
 }
 
 #[test]
-fn a_server_that_ends_early_is_seen_in_the_state_before_the_next_call() {
-    let server = Server::start(TRACE);
-    let (mut client, child) = server.tcpcli_with(TRACE);
-    signal(child, Signal::SIGKILL);
-    server.wait_said(&format!("waitpid(-1) = {child}, signal: 9 (SIGKILL)"));
-    wait_state(client.addr(), server.addr, "CLOSE_WAIT");
-
-    client.type_in(b"hello?\n");
-    let ended = client.wait();
-
-    assert_eq!(ended.code, Some(1), "as without --trace");
-    let message = "\ntcpcli: str_cli: server terminated prematurely\n";
-    assert!(ended.stderr.contains(message), "{}", ended.stderr);
-    let told = told(ended.stderr.lines(), client.pid());
-    place(&told, "CLOSE_WAIT Writen(*, 7 bytes)");
-    assert!(!told.iter().any(|what| is_like(what, "Fputs*")), "{told:?}");
-    assert_eq!(told.last().unwrap(), "exit(1), holds no socket"); // after the close at its scope's end
-}
-
-#[test]
 fn a_half_close_is_told_and_then_its_state() {
     let server = Server::start(TRACE);
     let (mut client, child) = server.tcpcli_with(TRACE);

@@ -71,15 +71,7 @@ impl Terminal {
 
     /// Waits until all that was ever on the screen is this.
     pub fn wait_shows(&self, expected: &str) {
-        let start = Instant::now();
-        while self.screen() != expected {
-            let shown = self.screen();
-            assert!(
-                start.elapsed() < DEADLINE,
-                "it shows {shown:?}, not {expected:?}"
-            );
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_until(expected, || self.screen() == expected);
     }
 
     /// Waits until the program sleeps for a key.

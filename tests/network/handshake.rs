@@ -36,17 +36,24 @@ pub fn w1_a2_a6_connect_returns_when_the_servers_syn_has_come() {
     assert_eq!(state(), "ESTABLISHED");
 }
 
-pub fn a8_a_reset_or_the_end_of_the_client_leads_from_syn_sent_to_closed() {
-    for is_killed in [true, false] {
+pub fn a8_no_answer_or_a_reset_or_the_end_of_the_client_leads_from_syn_sent_to_closed() {
+    sysctl("tcp_syn_retries", 1);
+    for (comes, errno) in [
+        ("nothing", Some(Errno::ETIMEDOUT)),
+        ("RST ACK", Some(Errno::ECONNREFUSED)),
+        ("SIGKILL", None),
+    ] {
         let mut server = Peer::server();
         let mut client = client(&[], OTHER_HOST);
         server.expect_syn();
         assert_eq!(server.kernel_state(), Some("SYN_SENT"));
-        if is_killed {
-            signal(client.pid(), Signal::SIGKILL);
-        } else {
-            server.send("RST ACK", 0, 1, b"");
-            let why = reason(Errno::ECONNREFUSED);
+        match comes {
+            "RST ACK" => server.send("RST ACK", 0, 1, b""),
+            "SIGKILL" => signal(client.pid(), Signal::SIGKILL),
+            _ => drop(server.expect("SYN", 0, 0, b"")), // sent again
+        }
+        if let Some(errno) = errno {
+            let why = reason(errno);
             let said = format!("tcpcli: connect error: {}: {why}", server.addr);
             client.wait().failed(&said);
         }
@@ -115,7 +122,7 @@ pub fn w3_an_entry_is_dropped_after_a_time_out() {
     assert!(server.children().is_empty(), "accept sleeps on");
 }
 
-pub fn w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one() {
+pub fn d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one() {
     let server = server(21, &[]);
     let mut clients = [1500, 1501].map(|port| Peer::connected(port, server.addr));
     server.wait_children(2);
