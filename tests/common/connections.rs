@@ -3,7 +3,6 @@
 use super::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A row of the table.
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub local: SocketAddr,
@@ -126,7 +125,6 @@ pub fn wait_received(local: SocketAddr, remote: SocketAddr, bytes: u64) {
     });
 }
 
-/// The listening sockets on a port.
 pub fn listening(port: u16) -> Vec<Connection> {
     let its = |row: &Connection| row.state == "LISTEN" && row.local.port() == port;
     connections(port).into_iter().filter(its).collect()

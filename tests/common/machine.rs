@@ -2,7 +2,6 @@
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-/// A test and its name.
 pub type Test = (&'static str, fn());
 
 /// Names each test function: `tests![one, other]`.

@@ -60,7 +60,6 @@ pub fn wait_for<T>(what: impl Display, mut look: impl FnMut() -> Option<T>) -> T
     }
 }
 
-/// Waits until `is_so` returns true.
 pub fn wait_until(what: impl Display, mut is_so: impl FnMut() -> bool) {
     wait_for(what, || is_so().then_some(()));
 }
@@ -75,7 +74,6 @@ pub fn wait_while_alive<T>(pid: Pid, what: impl Display, mut look: impl FnMut() 
     })
 }
 
-/// Waits for a thread's end.
 pub fn join<T>(what: impl Display, thread: JoinHandle<T>) -> T {
     wait_until(what, || thread.is_finished());
     thread.join().unwrap()

@@ -35,7 +35,6 @@ pub fn spawn(command: &mut Command) -> Child {
     spawned.unwrap_or_else(|why| panic!("{command:?}: {why}"))
 }
 
-/// Waits for a program's end.
 pub fn wait_end(process: &mut Child) -> ExitStatus {
     wait_for("the program's end", || process.try_wait().unwrap())
 }
@@ -66,7 +65,6 @@ impl Drop for Stopped {
     }
 }
 
-/// The fields of /proc/PID/stat.
 fn stat(pid: Pid) -> Option<Stat> {
     Process::new(pid.as_raw()).ok()?.stat().ok()
 }
@@ -93,7 +91,6 @@ pub fn zombie_status(pid: Pid) -> i32 {
     stat(pid).expect("it is a zombie").exit_code.unwrap()
 }
 
-/// The processes of which this is true.
 fn processes(is_meant: impl Fn(&Stat) -> bool) -> Vec<Pid> {
     let all = all_processes().unwrap().flatten();
     let stats = all.filter_map(|process| process.stat().ok());
@@ -116,7 +113,6 @@ pub fn foreground(pid: Pid) -> Pid {
     Pid::from_raw(stat(pid).expect("the process has ended").tpgid)
 }
 
-/// Waits until a process sleeps.
 pub fn wait_asleep(pid: Pid) {
     let what = format_args!("{pid} to sleep");
     wait_until(what, || process_state(pid) == Some('S'));
@@ -160,12 +156,10 @@ pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
     wait_while_alive(pid, what, asleep_in);
 }
 
-/// Waits until a process sleeps in read(2) on a socket.
 pub fn wait_reading_socket(pid: Pid) {
     wait_asleep_in(libc::SYS_read, pid, "socket:");
 }
 
-/// Waits until a process sleeps in write(2) on a socket.
 pub fn wait_writing_socket(pid: Pid) {
     wait_asleep_in(libc::SYS_write, pid, "socket:");
 }
@@ -175,12 +169,10 @@ pub fn wait_reading_input(pid: Pid) {
     wait_asleep_in(libc::SYS_read, pid, "pipe:");
 }
 
-/// Waits until a process sleeps in accept(2).
 pub fn wait_accepting(pid: Pid) {
     wait_asleep_in(libc::SYS_accept4, pid, "socket:");
 }
 
-/// A process's descriptors.
 pub fn descriptors(pid: Pid) -> Vec<FDInfo> {
     let descriptors = Process::new(pid.as_raw()).and_then(|process| process.fd());
     descriptors.into_iter().flatten().flatten().collect()

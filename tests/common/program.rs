@@ -21,7 +21,6 @@ pub struct Program {
     said: Output,
 }
 
-/// How a program ended.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -58,7 +57,6 @@ impl Program {
         Program::spawn(tcpcli(server).args(args), Stdio::piped(), Stdio::piped())
     }
 
-    /// A program that the caller has put together.
     pub fn spawn(
         command: &mut Command,
         stdin: impl Into<Stdio>,
@@ -172,7 +170,6 @@ impl Program {
         }
     }
 
-    /// Ends its input and waits for its end.
     pub fn ctrl_d_and_wait(&mut self) -> Ended {
         self.ctrl_d();
         self.wait()

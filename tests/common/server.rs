@@ -74,7 +74,6 @@ impl Server {
         children(self.pid())
     }
 
-    /// Waits until it has so many children.
     pub fn wait_children(&self, n: usize) {
         wait_until(format_args!("{n} children"), || self.children().len() == n);
     }

@@ -46,7 +46,6 @@ pub fn echo(stream: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
     read_bytes(stream, bytes.len())
 }
 
-/// Reads so many bytes.
 pub fn read_bytes(stream: &mut TcpStream, n: usize) -> Vec<u8> {
     let mut bytes = vec![0; n];
     stream.read_exact(&mut bytes).unwrap();

@@ -6,6 +6,7 @@ use crate::common::*;
 use crate::texts::{TEXTS, blocks};
 use crate::transcript::{Numbers, Step, Typed, steps, with_numbers};
 use nix::sys::signal::kill;
+use nix::unistd::mkdtemp;
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -70,30 +71,24 @@ pub fn try_tools(steps: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-/// Types an experiment, and sees that nothing is left.
-pub fn type_experiment(name: &str, steps: &[Step]) {
-    Laboratory::open(name).run(steps);
-}
-
 /// The terminals of an experiment, in a directory of their own. Dropped, nothing is left.
-struct Laboratory {
+pub struct Laboratory {
     directory: PathBuf,
     shells: BTreeMap<usize, Shell>,
     numbers: Numbers,
 }
 
 impl Laboratory {
-    fn open(name: &str) -> Laboratory {
-        let directory = env::temp_dir().join(format!("{name}_{}", Pid::this()));
-        fs::create_dir(&directory).unwrap();
+    pub fn open() -> Laboratory {
         Laboratory {
-            directory,
+            directory: mkdtemp(&env::temp_dir().join("laboratory.XXXXXX")).unwrap(),
             shells: BTreeMap::new(),
             numbers: Numbers::new(),
         }
     }
 
-    fn run(&mut self, steps: &[Step]) {
+    /// Types an experiment, and sees that nothing is left.
+    pub fn run(&mut self, steps: &[Step]) {
         for steps in steps.chunk_by(|one, next| one.only_looks() && next.only_looks()) {
             let start = Instant::now();
             let numbers = self.numbers.clone();

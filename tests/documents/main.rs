@@ -41,9 +41,9 @@ fn main() {
     let mut trials = machine::trials(&Ok(()), tests);
     for (name, steps) in experiments() {
         let allowed = allowed.clone().and_then(|()| try_tools(&steps));
-        trials.push(machine::trial(name.clone(), allowed, move || {
+        trials.push(machine::trial(name, allowed, move || {
             namespace::enter().unwrap();
-            type_experiment(&name, &steps);
+            Laboratory::open().run(&steps);
         }));
     }
     machine::run(trials, 8); // they wait for terminals and for the kernel's timers most of the time
