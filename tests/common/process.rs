@@ -228,43 +228,32 @@ pub const FORKS: &[c_long] = &[
 /// Lets the kernel answer these system calls of a program with an error, as a sandbox does
 /// (seccomp).
 pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
-    let filter = filter(calls, errno);
-    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
-    unsafe { command.pre_exec(move || Ok(install(&filter)?)) };
-}
-
-/// Likewise for this process, to its end.
-pub fn refuse_here(calls: &[c_long], errno: i32) {
-    install(&filter(calls, errno)).unwrap();
-}
-
-fn filter(calls: &[c_long], errno: i32) -> Vec<libc::sock_filter> {
-    let statement = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
+    let statement = |code: u32, jf, k| libc::sock_filter {
         code: code as u16,
-        jt,
+        jt: 0,
         jf,
         k,
     };
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
-    let mut filter = vec![statement(load, 0, 0, 0)]; // the number of the system call
+    let mut filter = vec![statement(load, 0, 0)]; // the number of the system call
     for &call in calls {
-        filter.push(statement(is, 0, 1, call as u32));
-        filter.push(statement(libc::BPF_RET, 0, 0, answer));
+        filter.push(statement(is, 1, call as u32));
+        filter.push(statement(libc::BPF_RET, 0, answer));
     }
-    filter.push(statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW));
-    filter
-}
-
-fn install(filter: &[libc::sock_filter]) -> nix::Result<()> {
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_ptr().cast_mut(),
+    filter.push(statement(libc::BPF_RET, 0, libc::SECCOMP_RET_ALLOW));
+    let install = move || {
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        let (mode, program) = (libc::SECCOMP_MODE_FILTER, &raw const program);
+        set_no_new_privs()?;
+        // SAFETY: `program` and the filter that it points to live through the call.
+        Errno::result(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, program) })?;
+        Ok(())
     };
-    let (mode, program) = (libc::SECCOMP_MODE_FILTER, &raw const program);
-    set_no_new_privs()?;
-    // SAFETY: `program` and the filter that it points to live through the call.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, program) })?;
-    Ok(())
+    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(install) };
 }
