@@ -105,13 +105,16 @@ fn random_bytes_come_back_for_a_minute_while_other_clients_die() {
         for _ in 0..24 {
             scope.spawn(|| {
                 while Instant::now() < end {
-                    let stream = connect(nth(&server, random(16)));
+                    let mut stream = connect(nth(&server, random(16)));
                     let length = 16 + random(1 << 20);
                     let bytes: Vec<_> = (0..length).map(|_| random(256) as u8).collect();
-                    match random(4) {
-                        0 => die(stream, &bytes, random(2) == 0),
-                        _ => survive(stream, &bytes),
+                    if random(4) == 0 {
+                        die(stream, &bytes, random(2) == 0);
+                        continue;
                     }
+                    let feeder = send_all(&stream, &bytes);
+                    assert!(rest(&mut stream) == bytes);
+                    feeder.join().unwrap();
                 }
             });
         }
@@ -123,18 +126,6 @@ fn random_bytes_come_back_for_a_minute_while_other_clients_die() {
         !said.is_empty() && said.iter().all(of_a_dead_client),
         "{said:?}"
     );
-}
-
-/// Sends up to a megabyte, and reads its echo at the same time.
-fn survive(mut stream: TcpStream, bytes: &[u8]) {
-    let mut sender = stream.try_clone().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            sender.write_all(bytes).unwrap();
-            sender.shutdown(Shutdown::Write).unwrap();
-        });
-        assert!(rest(&mut stream) == bytes);
-    });
 }
 
 /// Ends in the middle of its data, by a reset or by a close.
@@ -157,11 +148,9 @@ fn a20_time_wait_ends_after_2msl() {
     wait_state(addr, servaddr, "TIME_WAIT");
     let start = Instant::now();
 
-    while tcp_state(addr, servaddr) == Some("TIME_WAIT") {
+    while tcp_state(addr, servaddr).is_some() {
         assert!(start.elapsed() < Duration::from_secs(70));
         thread::sleep(Duration::from_millis(100));
     }
-
-    assert_eq!(tcp_state(addr, servaddr), None, "CLOSED");
     assert!(start.elapsed() > Duration::from_secs(59));
 }

@@ -27,11 +27,7 @@ fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
     let (mut stream, child) = server.client();
     let client = stream.local_addr().unwrap();
     let sent = pattern(32 << 20);
-    let (mut sender, bytes) = (stream.try_clone().unwrap(), sent.clone());
-    let feeder = thread::spawn(move || {
-        sender.write_all(&bytes).unwrap();
-        sender.shutdown(Shutdown::Write).unwrap();
-    });
+    let feeder = send_all(&stream, &sent);
 
     wait_writing_socket(child); // while the client reads nothing
     wait_until("bytes in the send buffer", || {

@@ -19,22 +19,9 @@ pub struct Connection {
     pub inode: u64,
 }
 
-/// The states by the kernel's numbers.
-pub const STATES: [&str; 13] = [
-    "",
-    "ESTABLISHED",
-    "SYN_SENT",
-    "SYN_RCVD",
-    "FIN_WAIT_1",
-    "FIN_WAIT_2",
-    "TIME_WAIT",
-    "CLOSED",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "LISTEN",
-    "CLOSING",
-    "SYN_RCVD",
-];
+/// The states in the order of the kernel's numbers, from 1 on.
+pub const STATES: &str = "ESTABLISHED SYN_SENT SYN_RCVD FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT CLOSED \
+    CLOSE_WAIT LAST_ACK LISTEN CLOSING SYN_RCVD";
 
 /// The rows with this port at either end.
 pub fn connections(port: u16) -> Vec<Connection> {
@@ -65,7 +52,7 @@ fn row(line: &str) -> Connection {
     Connection {
         local: address(fields[1]),
         remote: address(fields[2]),
-        state: STATES[hex(fields[3]) as usize],
+        state: STATES.split(' ').nth(hex(fields[3]) as usize - 1).unwrap(),
         tx_queue,
         rx_queue,
         timer: timer as u8,
@@ -98,11 +85,10 @@ pub fn connection(local: SocketAddr, remote: SocketAddr) -> Option<Connection> {
 
 /// The connection of a client process, which has no other.
 pub fn connection_of(client: Pid) -> Option<Connection> {
-    let find = |inode: u64| {
-        let mut rows = rows(&format!(" {inode} ")).into_iter();
-        rows.find(|row| row.inode == inode)
-    };
-    sockets(client).into_iter().find_map(find)
+    sockets(client).into_iter().find_map(|inode| {
+        let rows = rows(&format!(" {inode} ")).into_iter();
+        rows.into_iter().find(|row| row.inode == inode)
+    })
 }
 
 /// The state of one end of a connection; `None` when the kernel does not know it any more.

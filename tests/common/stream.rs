@@ -52,6 +52,15 @@ pub fn read_bytes(stream: &mut TcpStream, n: usize) -> Vec<u8> {
     bytes
 }
 
+/// Sends the bytes and a FIN from a thread, while the echo is read.
+pub fn send_all(stream: &TcpStream, bytes: &[u8]) -> JoinHandle<()> {
+    let (mut stream, bytes) = (stream.try_clone().unwrap(), bytes.to_vec());
+    thread::spawn(move || {
+        stream.write_all(&bytes).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+    })
+}
+
 /// Reads all that still comes, to the end of file.
 pub fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
