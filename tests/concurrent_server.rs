@@ -81,22 +81,6 @@ fn s10_a_read_interrupted_by_a_signal_is_called_again() {
 }
 
 #[test]
-fn a_write_interrupted_by_a_signal_is_called_again() {
-    let server = Server::start(&[]);
-    let (mut stream, child) = server.client();
-    let sent = fill(&mut stream);
-    // The first may have written a part of its bytes, and returns their number.
-    for _ in 0..3 {
-        wait_writing_socket(child);
-        let writes = io(child).syscw;
-        signal(child, Signal::SIGCHLD);
-        wait_until("the write to return", || io(child).syscw > writes);
-    }
-    stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(rest(&mut stream).len(), sent);
-}
-
-#[test]
 fn children_that_end_at_the_same_time_are_all_reaped() {
     const CLIENTS: usize = 50;
     let server = Server::start(&[]);

@@ -29,13 +29,11 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
         next
     };
     let third = one_ends(first, 2);
-    let fourth = one_ends(second, 1);
-    let fifth = one_ends(third, 0);
-    drop((fourth, fifth));
+    let _fourth = one_ends(second, 1);
+    let _fifth = one_ends(third, 0);
 
     // One message for all of them.
-    let said = "tcpserv: the limit of children is reached: the next clients wait";
-    server.wait_line(said);
+    server.wait_line("tcpserv: the limit of children is reached: the next clients wait");
     assert_eq!(server.said().len(), 1);
 }
 

@@ -178,25 +178,19 @@ pub fn descriptors(pid: Pid) -> Vec<FDInfo> {
     descriptors.into_iter().flatten().flatten().collect()
 }
 
-/// The sockets that a process has made: descriptor and inode. Those that it inherited are the test's,
-/// too.
-pub fn socket_descriptors(pid: Pid) -> Vec<(i32, u64)> {
+/// The inodes of the sockets that a process has made. Those that it inherited are the test's, too.
+pub fn sockets(pid: Pid) -> Vec<u64> {
     let sockets = |pid| {
         let descriptors = descriptors(pid).into_iter();
         descriptors.filter_map(|descriptor| match descriptor.target {
-            FDTarget::Socket(inode) => Some((descriptor.fd, inode)),
+            FDTarget::Socket(inode) => Some(inode),
             _ => None,
         })
     };
-    let inherited: Vec<_> = sockets(Pid::this()).map(|(_, inode)| inode).collect();
-    let own = sockets(pid).filter(|(_, inode)| !inherited.contains(inode));
-    own.collect()
-}
-
-/// Their inodes.
-pub fn sockets(pid: Pid) -> Vec<u64> {
-    let sockets = socket_descriptors(pid).into_iter();
-    sockets.map(|(_, inode)| inode).collect()
+    let inherited: Vec<_> = sockets(Pid::this()).collect();
+    sockets(pid)
+        .filter(|inode| !inherited.contains(inode))
+        .collect()
 }
 
 /// How many calls of read and write a process has made, and of how many bytes. It counts also
