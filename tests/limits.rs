@@ -6,7 +6,7 @@ use common::*;
 
 /// Waits until the server sleeps at its limit, with as many connections in its queue.
 fn wait_at_limit(server: &Server, n: u64) {
-    let what = format_args!("{n} in the queue");
+    let what = format!("{n} in the queue");
     wait_until(what, || queued(server.addr.port()) == n);
     wait_asleep_in(libc::SYS_rt_sigsuspend, server.pid(), "");
 }

@@ -49,7 +49,7 @@ pub struct Stopped(Pid);
 pub fn stop(pid: Pid) -> Stopped {
     signal(pid, Signal::SIGSTOP);
     let stopped = Stopped(pid);
-    let what = format_args!("{pid} to stop");
+    let what = format!("{pid} to stop");
     wait_until(what, || process_state(pid) == Some('T'));
     stopped
 }
@@ -114,7 +114,7 @@ pub fn foreground(pid: Pid) -> Pid {
 }
 
 pub fn wait_asleep(pid: Pid) {
-    let what = format_args!("{pid} to sleep");
+    let what = format!("{pid} to sleep");
     wait_until(what, || process_state(pid) == Some('S'));
 }
 
