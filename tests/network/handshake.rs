@@ -3,7 +3,6 @@
 use crate::common::*;
 use crate::namespace::sysctl;
 use crate::peer::{KERNEL, OTHER_HOST, Peer};
-use crate::pictures::picture;
 use std::net::IpAddr;
 
 /// tcpserv at the kernel's end of the link.
@@ -120,34 +119,6 @@ pub fn w3_an_entry_is_dropped_after_a_time_out() {
 
     client.expect_gone();
     assert!(server.children().is_empty(), "accept sleeps on");
-}
-
-pub fn d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one() {
-    let server = server(21, &[]);
-    let mut clients = [1500, 1501].map(|port| Peer::connected(port, server.addr));
-    server.wait_children(2);
-    let socket = |row: &Connection| format!("{} {} {}", row.local, row.state, row.remote);
-    let mut sockets: Vec<_> = connections(21).iter().map(socket).collect();
-    sockets.sort();
-    let picture = picture(" comes from");
-    let drawn = picture[1..].iter().map(|line| {
-        let (_, socket) = line.split_once("> ").unwrap();
-        socket.split(' ').take(3).collect::<Vec<_>>().join(" ")
-    });
-    assert_eq!(drawn.collect::<Vec<_>>(), sockets);
-
-    for client in &mut clients {
-        let line = format!("from {}\n", client.addr.port());
-        client.send("ACK", 1, 1, line.as_bytes());
-        client.expect("ACK", 1, 11, b"");
-        client.expect("ACK", 1, 11, line.as_bytes());
-    }
-    // The listening socket has a use for a SYN, and none for anything else.
-    let mut three = Peer::client(1502, server.addr);
-    three.send("ACK", 1, 77, b"from 1502\n");
-    three.expect("RST", 77, 0, b"");
-    three.send("SYN", 0, 0, b"");
-    three.expect("SYN ACK", 0, 1, b"");
 }
 
 pub fn w12_the_kernel_chooses_the_source_address_by_route() {

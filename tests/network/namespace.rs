@@ -75,8 +75,8 @@ fn link_is_up() -> bool {
     is_up("veth0") && is_up("veth1")
 }
 
-/// What make or an editor has left open is not for the programs: the drawing and the
-/// experiments show their descriptors by number.
+/// What make or an editor has left open is not for the programs: the experiments show their
+/// descriptors by number.
 pub fn close_inherited_descriptors_in_children() {
     for descriptor in descriptors(Pid::this()) {
         if descriptor.fd > 2 {

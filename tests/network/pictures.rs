@@ -123,7 +123,7 @@ fn block(file: &str, start: &str) -> String {
 }
 
 /// The lines of a picture in src/doc/pictures.md, from its first words on, with single blanks.
-pub fn picture(words: &str) -> Vec<String> {
+fn picture(words: &str) -> Vec<String> {
     let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let picture = block("src/doc/pictures.md", &format!("```text\n{words}"));
     picture.lines().map(fold).collect()
@@ -151,6 +151,34 @@ pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog
     assert_eq!(drawn.collect::<Vec<_>>().repeat(2), states);
     stopped.go_on();
     wait_until("accept to take both", || queued(9877) == 0);
+}
+
+pub fn d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one() {
+    let server = server(21, &[]);
+    let mut clients = [1500, 1501].map(|port| Peer::connected(port, server.addr));
+    server.wait_children(2);
+    let socket = |row: &Connection| format!("{} {} {}", row.local, row.state, row.remote);
+    let mut sockets: Vec<_> = connections(21).iter().map(socket).collect();
+    sockets.sort();
+    let picture = picture(" comes from");
+    let drawn = picture[1..].iter().map(|line| {
+        let (_, socket) = line.split_once("> ").unwrap();
+        socket.split(' ').take(3).collect::<Vec<_>>().join(" ")
+    });
+    assert_eq!(drawn.collect::<Vec<_>>(), sockets);
+
+    for client in &mut clients {
+        let line = format!("from {}\n", client.addr.port());
+        client.send("ACK", 1, 1, line.as_bytes());
+        client.expect("ACK", 1, 11, b"");
+        client.expect("ACK", 1, 11, line.as_bytes());
+    }
+    // The listening socket has a use for a SYN, and none for anything else.
+    let mut three = Peer::client(1502, server.addr);
+    three.send("ACK", 1, 77, b"from 1502\n");
+    three.expect("RST", 77, 0, b"");
+    three.send("SYN", 0, 0, b"");
+    three.expect("SYN ACK", 0, 1, b"");
 }
 
 pub fn f1_a_line_goes_through_the_calls_of_the_picture() {
