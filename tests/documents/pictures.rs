@@ -31,20 +31,14 @@ pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
         let arrows = arrows(&diagram);
         let thick = |style: &str| {
             let style = format!(" stroke-width:4px,{style}");
-            let lines = diagram.lines().map(|line| line.trim().strip_suffix(&style));
-            let places = lines
-                .flatten()
-                .next()
-                .unwrap()
-                .trim_start_matches("linkStyle ");
+            let mut lines = diagram.lines().filter_map(|line| line.strip_suffix(&style));
+            let places = lines.next().unwrap().trim_start_matches("    linkStyle ");
             let id = |place: &str| arrows[place.parse::<usize>().unwrap()].0.clone();
             places.split(',').map(id).collect::<Vec<_>>().join(" ")
         };
-        let (client, server) = (
-            thick("stroke:#06c"),
-            thick("stroke:#b60,stroke-dasharray:9 6"),
-        );
+        let client = thick("stroke:#06c");
         assert_eq!(client, "A2 A6 A10 A13 A16 A20", "{readme}");
+        let server = thick("stroke:#b60,stroke-dasharray:9 6");
         assert_eq!(server, "A1 A3 A4 A12 A18 A19", "{readme}");
     }
 }
