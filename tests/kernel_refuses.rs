@@ -88,6 +88,18 @@ fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_the
 }
 
 #[test]
+fn a_socket_or_a_thread_that_tcpcli_does_not_get_is_reported() {
+    let server = Server::start(&[]);
+    let no_socket = (&[libc::SYS_socket][..], "socket error: AF_INET");
+    let no_thread = (FORKS, "pthread_create error");
+    for (args, (calls, said)) in [(&[][..], no_socket), (&["--batch"], no_thread)] {
+        let mut command = tcpcli(server.addr);
+        refuse(command.args(args), calls, libc::EAGAIN);
+        run(&mut command).failed(&format!("tcpcli: {said}: {}", reason(Errno::EAGAIN)));
+    }
+}
+
+#[test]
 fn an_input_that_cannot_be_read_and_a_full_disk_are_reported() {
     let server = Server::start(&[]);
     let directory = ("fgets error: standard input", Errno::EISDIR);

@@ -60,8 +60,10 @@ fn a_child_that_is_killed_is_reported_and_so_is_its_end_to_its_client() {
     for (how, name) in [
         (Signal::SIGKILL, "9 (SIGKILL)"),
         (Signal::SIGTERM, "15 (SIGTERM)"),
+        (Signal::SIGABRT, "6 (SIGABRT)"), // a panic of a server of one's own
     ] {
         let (mut stream, child) = server.client();
+        set_limit(child, Resource::CORE, 0);
         signal(child, how);
         server.wait_line(&format!(
             "tcpserv: child {child} was killed, signal: {name}"
@@ -69,7 +71,7 @@ fn a_child_that_is_killed_is_reported_and_so_is_its_end_to_its_client() {
         assert_eq!(rest(&mut stream), b"");
     }
     serves(&server, &mut other);
-    assert_eq!(server.said().len(), 2);
+    assert_eq!(server.said().len(), 3);
 }
 
 /// The port stays this test's: for port 0 the kernel takes none that has a connection.

@@ -29,38 +29,38 @@ fn client_waits(client: &Program, pattern: &str) {
 fn z1_z2_z3_the_last_line_tells_that_client_parent_and_child_sleep() {
     let server = Server::start(TRACE);
     wait_accepting(server.pid());
-    server_waits(&server, server.pid(), "LISTEN accept(*) sleeps");
+    server_waits(&server, server.pid(), "LISTEN: accept(*) sleeps");
 
     let (mut client, child) = server.tcpcli_with(TRACE);
     wait_accepting(server.pid());
-    server_waits(&server, server.pid(), "LISTEN accept(*) sleeps"); // again, after the fork
+    server_waits(&server, server.pid(), "LISTEN: accept(*) sleeps"); // again, after the fork
     for line in [&b"hello\n"[..], b"hello again\n"] {
         wait_reading_socket(child);
-        server_waits(&server, child, "ESTABLISHED read(*) sleeps");
+        server_waits(&server, child, "ESTABLISHED: read(*) sleeps");
         wait_reading_input(client.pid());
-        client_waits(&client, "Fgets(stdin) sleeps");
+        client_waits(&client, ": Fgets(stdin) sleeps");
         client.echoes(line);
     }
     let stopped = stop(child);
     client.type_in(b"hello?\n");
     wait_reading_socket(client.pid());
-    client_waits(&client, "ESTABLISHED Readline(*) sleeps");
+    client_waits(&client, "ESTABLISHED: Readline(*) sleeps");
     stopped.go_on();
     assert_eq!(client.next_output(7), b"hello?\n");
 }
 
 #[test]
-fn z4_while_connect_sleeps_its_line_is_the_last() {
+fn c6_z4_while_the_queue_is_full_connect_sleeps_its_line_is_the_last() {
     let server = Server::start(&["--backlog", "0"]);
     let stopped = server.stop_accepting();
     let _first = connect(server.addr);
     let client = Program::tcpcli(server.addr, TRACE);
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
-    client_waits(&client, &format!("CLOSED connect(*, {})", server.addr)); // when it began
+    client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // when it began
     assert_eq!(connection_of(client.pid()).unwrap().state, "SYN_SENT");
     stopped.go_on();
     wait_reading_input(client.pid());
-    client_waits(&client, "Fgets(stdin) sleeps");
+    client_waits(&client, ": Fgets(stdin) sleeps");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn z5_while_write_sleeps_the_line_of_writen_is_the_last() {
     let (mut stream, child) = server.client();
     fill(&mut stream);
     wait_writing_socket(child);
-    server_waits(&server, child, "ESTABLISHED Writen(*, * bytes)");
+    server_waits(&server, child, "ESTABLISHED: Writen(*, * bytes)");
 }
 
 #[test]
@@ -77,42 +77,42 @@ fn at_the_limit_of_clients_and_after_an_error_of_accept_the_last_line_tells_the_
     let server = Server::start(&["--trace", "--max-clients", "1"]);
     let _first = connect(server.addr);
     wait_asleep_in(libc::SYS_rt_sigsuspend, server.pid(), "");
-    server_waits(&server, server.pid(), "sigsuspend sleeps");
+    server_waits(&server, server.pid(), ": sigsuspend sleeps");
 
     let server = Server::start(TRACE);
     wait_accepting(server.pid()); // it has a descriptor for the next connection
     set_limit(server.pid(), Resource::NOFILE, 1);
     let _both = [connect(server.addr), connect(server.addr)];
-    server_waits(&server, server.pid(), "nanosleep sleeps, for 0.1 s");
+    server_waits(&server, server.pid(), ": nanosleep sleeps, for 0.1 s");
 }
 
 const SESSION: [&str; 20] = [
-    "parent LISTEN listen(*",
-    "client CLOSED connect(*",
-    "parent LISTEN accept(*) = *, 0 in its queue",
-    "parent fork() = *, holds fd * LISTEN, fd * ESTABLISHED",
-    "child fork() = 0, holds fd * LISTEN, fd * ESTABLISHED",
-    "child LISTEN close(*), then holds fd * ESTABLISHED",
-    "client Fgets(stdin) = 6",
-    "client ESTABLISHED Writen(*, 6 bytes)",
-    "child ESTABLISHED read(*) = 6",
-    "child ESTABLISHED Writen(*, 6 bytes)",
-    "client ESTABLISHED Readline(*) = 6",
-    "client Fputs(stdout) = 0",
-    "client Fflush(stdout) = 0",
-    "client Fgets(stdin) = NULL",
-    "client exit(0), holds fd * ESTABLISHED",
-    "client ESTABLISHED close(*)",
-    "child CLOSE_WAIT read(*) = 0",
-    "child _exit(0), holds fd * CLOSE_WAIT",
-    "child CLOSE_WAIT close(*)",
-    "client TIME_WAIT *",
+    "parent LISTEN: listen(*) = 0, 0 in its queue",
+    "client CLOSED: connect(*, SERVER)",
+    "parent LISTEN: accept(*) = *, 0 in its queue",
+    "parent : fork() = CHILD, holds fd * LISTEN, fd * ESTABLISHED",
+    "child : fork() = 0, holds fd * LISTEN, fd * ESTABLISHED",
+    "child LISTEN: close(*), then holds fd * ESTABLISHED",
+    "client : Fgets(stdin) = 6",
+    "client ESTABLISHED: Writen(*, 6 bytes)",
+    "child ESTABLISHED: read(*) = 6",
+    "child ESTABLISHED: Writen(*, 6 bytes)",
+    "client ESTABLISHED: Readline(*) = 6",
+    "client : Fputs(stdout) = 0",
+    "client : Fflush(stdout) = 0",
+    "client : Fgets(stdin) = NULL",
+    "client : exit(0), holds fd * ESTABLISHED",
+    "client ESTABLISHED: close(*)",
+    "child CLOSE_WAIT: read(*) = 0",
+    "child : _exit(0), holds fd * CLOSE_WAIT",
+    "child CLOSE_WAIT: close(*)",
+    "client TIME_WAIT: *: * to SERVER",
 ];
 const REAPED: [&str; 4] = [
-    "parent ESTABLISHED close(*), then holds fd * LISTEN",
-    "child CLOSED *: * to *",
-    "parent waitpid(-1) = *, exit status: 0",
-    "parent LISTEN accept(*) = -1, EINTR: a signal has interrupted it*",
+    "parent ESTABLISHED: close(*), then holds fd * LISTEN",
+    "child CLOSED: *: SERVER to *",
+    "parent : waitpid(-1) = CHILD, exit status: 0",
+    "parent LISTEN: accept(*) = -1, EINTR: a signal has interrupted it*",
 ];
 
 #[test]
@@ -139,7 +139,11 @@ fn sorted_by_time_each_cause_stands_before_its_effect() {
             (server.pid(), "parent"),
             (child, "child"),
         ]);
-        let line = |event: &Event| format!("{} {}", names[&event.pid], event.what);
+        let line = |event: &Event| {
+            let line = format!("{} {}", names[&event.pid], event.what);
+            let line = line.replace(&server.addr.to_string(), "SERVER");
+            line.replace(&child.to_string(), "CHILD")
+        };
         let told: Vec<_> = events.iter().map(line).collect();
         for chain in [&SESSION[..], &REAPED] {
             let places: Vec<_> = chain.iter().map(|event| place(&told, event)).collect();
@@ -178,13 +182,13 @@ fn a_half_close_is_told_and_then_its_state() {
     let ended = client.wait();
     assert_eq!((ended.code, &ended.stdout[..]), (Some(0), &b"last"[..]));
     let told = told(ended.stderr.lines(), client.pid());
-    let after = place(&told, "ESTABLISHED shutdown(*, SHUT_WR)") + 1;
+    let after = place(&told, "ESTABLISHED: shutdown(*, SHUT_WR)") + 1;
     assert!(is_like(&told[after], "FIN_WAIT_*: * to *"), "{told:?}");
     // In TIME_WAIT the kernel has detached the connection from its open socket.
-    place(&told, "TIME_WAIT Readline(*) = 4");
+    place(&told, "TIME_WAIT: Readline(*) = 4");
     let last = told.last().unwrap();
     assert!(
-        is_like(last, "TIME_WAIT close(*)"),
+        is_like(last, "TIME_WAIT: close(*)"),
         "no state follows: {told:?}"
     );
 }
@@ -197,18 +201,18 @@ fn batch_tells_its_calls_and_each_close_once() {
     let ended = client.ctrl_d_and_wait();
     let told = told(ended.stderr.lines(), client.pid());
     for expected in [
-        "read(stdin) = 6",
-        "ESTABLISHED Writen(*, 6 bytes)",
+        ": read(stdin) = 6",
+        "ESTABLISHED: Writen(*, 6 bytes)",
         "* read(*) = 6",
-        "Fputs(stdout) = 0",
-        "read(stdin) = 0",
+        ": Fputs(stdout) = 0",
+        ": read(stdin) = 0",
         "* read(*) = 0",
     ] {
         place(&told, expected);
     }
     // The thread that sends has a descriptor of its own. The exit leaves the other alone where the
     // kernel still counts the thread, which has just ended.
-    place(&told, "ESTABLISHED shutdown(*, SHUT_WR)");
+    place(&told, "ESTABLISHED: shutdown(*, SHUT_WR)");
     place(&told, "* close(*), then holds fd *");
     let closes = told
         .iter()
@@ -227,7 +231,7 @@ fn where_a_sandbox_hides_the_kernels_table_no_state_follows_the_close() {
     let ended = client.wait();
     assert_eq!(ended.code, Some(0));
     let last = told(ended.stderr.lines(), client.pid()).pop().unwrap();
-    assert!(is_like(&last, "ESTABLISHED close(*)"), "{last}");
+    assert!(is_like(&last, "ESTABLISHED: close(*)"), "{last}");
 }
 
 #[test]
@@ -237,25 +241,24 @@ fn a_call_that_fails_is_told_with_its_reason() {
     unp::Bind(&bound, "127.0.0.1:0".parse().unwrap()).unwrap();
     let nobody = unp::Getsockname(&bound).unwrap();
     let second = tcpserv("127.0.0.1", server.addr.port());
-    for (mut command, call, errno) in [
-        (
-            second,
-            format!("bind(*, {})", server.addr),
-            Errno::EADDRINUSE,
-        ),
+    for (mut command, program, call, addr, errno) in [
+        (second, "tcpserv", "bind", server.addr, Errno::EADDRINUSE),
         (
             tcpcli(nobody),
-            format!("connect(*, {nobody})"),
+            "tcpcli",
+            "connect",
+            nobody,
             Errno::ECONNREFUSED,
         ),
     ] {
         let ended = run(command.args(TRACE));
+        assert_eq!(ended.code, Some(1));
         let lines: Vec<_> = ended.stderr.lines().collect();
         let why = reason(errno);
         for (line, pattern) in lines[lines.len() - 4..].iter().zip([
-            &format!("*\tCLOSED      {call} = -1, {why}"),
+            &format!("*\tCLOSED      {call}(*, {addr}) = -1, {why}"),
             "*, then holds no socket", // at its scope's end
-            &format!("tcp* error: *: {why}"),
+            &format!("{program}: {call} error: {addr}: {why}"),
             "* exit(1), holds no socket",
         ]) {
             assert!(is_like(line, pattern), "{line}, not {pattern}");

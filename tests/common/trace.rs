@@ -8,7 +8,7 @@ pub struct Event {
     /// Since 1970.
     pub time: Duration,
     pub pid: Pid,
-    /// `ESTABLISHED Writen(3) = 6`, or without a socket `Fgets(stdin) = 6`
+    /// `ESTABLISHED: Writen(3) = 6`, or without a socket `: Fgets(stdin) = 6`
     pub what: String,
 }
 
@@ -29,9 +29,7 @@ fn event(line: &str) -> Option<Event> {
     Some(Event {
         time: seconds + Duration::from_micros(micros.parse().expect(line)),
         pid: Pid::from_raw(pid.trim_end_matches(']').parse().expect(line)),
-        what: format!("{} {call}", state.trim_end())
-            .trim_start()
-            .to_owned(),
+        what: format!("{}: {call}", state.trim_end()),
     })
 }
 

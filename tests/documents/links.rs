@@ -51,7 +51,9 @@ pub fn each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code(
             } else if !start.contains('_') || !start.chars().all(is_in_name) {
                 true
             } else if is_long || !ids(start).is_empty() {
-                tests.iter().any(|test| test.starts_with(start))
+                let is_start = word.ends_with(['…', '_']);
+                let is_it = |test: &String| test == word || is_start && test.starts_with(start);
+                tests.iter().any(is_it)
             } else {
                 names.contains(word)
             };

@@ -2,7 +2,7 @@
 //! experiment" in src/doc/laboratory.md.
 
 use crate::texts::Block;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// What the numbers of an experiment stand for.
@@ -86,6 +86,16 @@ impl Step {
         // ss has no order; and where nothing is typed, the programs of before show something.
         let any_order = self.only_looks() || self.typed == Typed::Nothing;
         let learned = lines_match(&expected, &shown, any_order, numbers);
+        // Two processes of the text are two here, too.
+        let pids = self
+            .shown
+            .iter()
+            .flat_map(|line| line.split("pid=").skip(1));
+        let pids: HashSet<_> = pids.map(|rest| words(rest)[0]).collect();
+        let learned = learned.filter(|learned| {
+            let here = pids.iter().filter_map(|pid| learned.get(*pid));
+            here.collect::<HashSet<_>>().len() == pids.len()
+        });
         let is_shown = learned.is_some();
         numbers.extend(learned.unwrap_or_default());
         is_shown
@@ -202,12 +212,9 @@ fn line_matches(expected: &[&str], shown: &[&str], numbers: &mut Numbers) -> boo
 fn stands_for(word: &str, shown: &str, numbers: &mut Numbers) -> bool {
     if is_time(word) {
         is_time(shown)
-    } else if is_number(word) && word.len() > 3 && word != "9877" {
-        // Two numbers of the text, such as pids, are two here, too.
-        if is_number(shown) && numbers.values().all(|known| known != shown) {
-            numbers.entry(word.to_owned()).or_insert(shown.to_owned());
-        }
-        numbers.get(word).is_some_and(|known| known == shown)
+    } else if is_number(word) && word.len() > 3 && !["9877", "1024", "32768"].contains(&word) {
+        let number = numbers.entry(word.to_owned());
+        is_number(shown) && number.or_insert(shown.to_owned()) == shown
     } else {
         word == shown
     }
@@ -215,11 +222,12 @@ fn stands_for(word: &str, shown: &str, numbers: &mut Numbers) -> bool {
 
 /// In a line: what is typed, what the text shows, right, wrong. A stroke ends a line.
 const CASES: &str = "
-    Short numbers and 9877 are themselves; white space does not count.
+    Short numbers and 9877, 1024 and 32768 are themselves; white space does not count.
     1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT   1 :9877 | CLOSE-WAIT 7 :9877
     1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT 1 :9877 | CLOSE-WAIT 1 :9878
     1$ date | fd=4 | fd=4 | fd=41
-    A longer one is any number, but always the same one. Two numbers are two.
+    1$ date | backlog 1024 | backlog 1024 | backlog 1025
+    A longer one is any number, but always the same one. Two processes are two.
     1$ date | 6231 in 6230/6231 in 6232 | 5 in 4/5 in 12345 | 5 in 4/6 in 12345
     1$ date | 6231 in 6230 | 5 in 4 | 5 in x
     1$ look | pid=6231/pid=6232 | pid=77/pid=78 | pid=77/pid=77

@@ -35,10 +35,11 @@ pub fn s1_addresses_of_both_families_reach_the_server_and_the_trace_knows_them()
         let (server, mut client) = pair(bind, connect);
         let child = server.children()[0];
         let ended = client.ctrl_d_and_wait();
+        assert_eq!(ended.code, Some(0));
         server.wait_said("waitpid");
 
         let of_client = told(ended.stderr.lines(), client.pid());
-        let connected = place(&of_client, "CLOSED connect(*") + 1;
+        let connected = place(&of_client, "CLOSED: connect(*") + 1;
         let of_child = told(server.said(), child);
         let closes = place(&of_child, "* close(4)*");
         for (lines, last) in [

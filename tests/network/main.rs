@@ -47,6 +47,7 @@ fn main() {
         w8_a14_time_wait_answers_a_second_fin_with_the_last_ack_again,
         w8_a18_a19_the_server_sends_its_fin_again_until_the_last_ack_comes,
         a10_a13_fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout,
+        h1_after_a_close_data_is_answered_with_a_reset,
         w9_an_old_duplicate_in_time_wait_is_discarded,
         w10_the_end_in_time_wait_starts_no_new_incarnation,
         w10_over_loopback_the_end_in_time_wait_starts_one_after_a_second,

@@ -82,6 +82,12 @@ pub fn a10_a13_fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout
     server.expect_gone(); // no FIN has come, and no TIME_WAIT
 }
 
+pub fn h1_after_a_close_data_is_answered_with_a_reset() {
+    let mut server = ended_client();
+    server.send("ACK", 7, 8, b"more\n");
+    server.expect("RST", 8, 0, b"");
+}
+
 pub fn w9_an_old_duplicate_in_time_wait_is_discarded() {
     let mut server = ended_client();
     server.send("FIN ACK", 7, 8, b"");
