@@ -110,11 +110,7 @@ impl Server {
     /// Ends it with a signal, and waits for that. Its process group exists until the drop.
     pub fn end(&self, how: Signal) {
         signal(self.pid(), how);
-        wait_until("the server's end", || !self.is_alive());
-    }
-
-    pub fn is_alive(&self) -> bool {
-        !ended(self.pid())
+        wait_until("the server's end", || ended(self.pid()));
     }
 }
 

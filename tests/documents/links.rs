@@ -39,7 +39,7 @@ pub fn each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code(
     let files = ["src", "tests", "benches"].map(files).concat();
     let mut code: String = files.iter().map(read).collect();
     let blocks = TEXTS.into_iter().flat_map(blocks);
-    code.extend(blocks.map(|block| block.text()));
+    code.extend(blocks.map(|block| block.text));
     let names: HashSet<_> = code.split(|c| !is_in_name(c)).collect();
     for (text, line) in lines() {
         for word in line.split('`').skip(1).step_by(2) {

@@ -6,7 +6,7 @@ pub const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 
 /// The state transition diagram.
 pub fn diagram(readme: &str) -> String {
-    let mut texts = blocks(readme).into_iter().map(|block| block.text());
+    let mut texts = blocks(readme).into_iter().map(|block| block.text);
     let is_it = |text: &String| text.starts_with("flowchart");
     texts.find(is_it).unwrap()
 }
@@ -47,7 +47,7 @@ pub fn the_chinese_readme_has_the_commands_and_sessions_of_readme() {
     let [english, chinese] = READMES.map(|readme| {
         let typed = blocks(readme).into_iter();
         let typed = typed.filter(|block| ["sh", "console"].contains(&block.kind.as_str()));
-        typed.map(|block| block.text()).collect::<Vec<_>>()
+        typed.map(|block| block.text).collect::<Vec<_>>()
     });
     assert_eq!(english, chinese);
 }

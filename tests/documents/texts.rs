@@ -33,34 +33,25 @@ pub struct Block {
     pub section: String,
     /// `console`
     pub kind: String,
-    /// Each with its number in the text.
-    pub lines: Vec<(usize, String)>,
-}
-
-impl Block {
-    pub fn text(&self) -> String {
-        let lines = self.lines.iter().map(|(_, line)| format!("{line}\n"));
-        lines.collect()
-    }
+    pub text: String,
 }
 
 pub fn blocks(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut section = String::new();
     let mut in_block = false;
-    for (number, line) in (1..).zip(read(text).lines()) {
+    for line in read(text).lines() {
         if let Some(kind) = line.strip_prefix("```") {
             in_block = !in_block;
             if in_block {
                 blocks.push(Block {
                     section: section.clone(),
                     kind: kind.to_owned(),
-                    lines: Vec::new(),
+                    text: String::new(),
                 });
             }
         } else if in_block {
-            let block = blocks.last_mut().unwrap();
-            block.lines.push((number, line.to_owned()));
+            blocks.last_mut().unwrap().text += &format!("{line}\n");
         } else if let Some(title) = line.strip_prefix("## ") {
             section = title.to_owned();
         }

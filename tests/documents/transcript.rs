@@ -10,8 +10,6 @@ pub type Numbers = HashMap<String, String>;
 
 /// What is typed in a terminal, and what this terminal shows next.
 pub struct Step {
-    /// The number of its line.
-    pub line: usize,
     pub terminal: usize,
     pub typed: Typed,
     pub shown: Vec<String>,
@@ -21,9 +19,8 @@ pub struct Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Step { line, terminal, .. } = self;
         let shown = self.shown.join("\n");
-        write!(f, "line {line}: terminal {terminal} is to show\n{shown}")
+        write!(f, "terminal {} is to show\n{shown}", self.terminal)
     }
 }
 
@@ -40,9 +37,9 @@ pub enum Typed {
 /// The steps in these blocks.
 pub fn steps(blocks: &[Block]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    for (number, line) in blocks.iter().flat_map(|block| &block.lines) {
+    for line in blocks.iter().flat_map(|block| block.text.lines()) {
         let Some((terminal, typed)) = typed(line) else {
-            steps.last_mut().unwrap().shown.push(line.clone());
+            steps.last_mut().unwrap().shown.push(line.to_owned());
             continue;
         };
         let before = steps.iter_mut().rfind(|step| step.terminal == terminal);
@@ -50,7 +47,6 @@ pub fn steps(blocks: &[Block]) -> Vec<Step> {
             before.ends = matches!(typed, Typed::Command(_));
         }
         steps.push(Step {
-            line: *number,
             terminal,
             typed,
             shown: Vec::new(),
@@ -254,9 +250,8 @@ pub fn a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ() {
             .split('|')
             .map(|cell| cell.trim().replace('/', "\n"))
             .collect();
-        let text = format!("{}\n{}", cells[0], cells[1]);
         let block = Block {
-            lines: (1..).zip(text.lines().map(str::to_owned)).collect(),
+            text: format!("{}\n{}", cells[0], cells[1]),
             ..Block::default()
         };
         let step = steps(&[block]).remove(0);
