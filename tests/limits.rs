@@ -50,18 +50,6 @@ fn at_the_limit_a_signal_that_no_child_has_sent_makes_no_room() {
     wait_at_limit(&server, 1);
 }
 
-/// So many clients end at any time: none of these ends may be missed.
-#[test]
-fn at_the_limit_each_end_of_a_child_wakes_the_server() {
-    let server = Server::start(&["--max-clients", "1"]);
-    let visit = || assert_eq!(echo(&mut connect(server.addr), b"hello\n"), b"hello\n");
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| (0..250).for_each(|_| visit()));
-        }
-    });
-}
-
 /// That 0 is no limit, not the default one of 4,096, load.rs shows with 10,000 clients.
 #[test]
 fn max_clients_0_is_not_a_limit_of_no_clients() {

@@ -16,6 +16,7 @@ fn main() {
     let tests = tests![
         the_parent_accepts_forks_closes_and_reaps,
         n3_the_client_writes_and_reads_once_for_each_line_and_only_its_exit_closes,
+        at_the_limit_sigchld_is_blocked_until_sigsuspend,
         s3_a1_listen_moves_the_socket_from_closed_to_listen,
         f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture,
     ];
@@ -227,6 +228,26 @@ fn n3_the_client_writes_and_reads_once_for_each_line_and_only_its_exit_closes() 
         libc::SYS_exit_group,
     ];
     assert_eq!(calls, expected);
+}
+
+/// sigsuspend unblocks it and sleeps in one step, so no child can end unnoticed before the sleep.
+fn at_the_limit_sigchld_is_blocked_until_sigsuspend() {
+    let visit = |pid, addr| {
+        for _ in 0..3 {
+            let mut stream = connect(addr);
+            assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
+            wait_asleep_in(libc::SYS_rt_sigsuspend, pid, "");
+        }
+    };
+    let mut blocked = Vec::new();
+    serve(&["--max-clients", "1"], visit, |pid, number| {
+        if number == libc::SYS_rt_sigsuspend {
+            let sigchld = 1 << (Signal::SIGCHLD as u32 - 1);
+            blocked.push(status(pid).sigblk & sigchld != 0);
+        }
+    });
+    let all = !blocked.contains(&false);
+    assert!(blocked.len() >= 3 && all, "{blocked:?}");
 }
 
 fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
