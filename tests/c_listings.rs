@@ -97,6 +97,9 @@ fn after_a_nul_byte_or_a_last_line_without_a_newline_c_waits_for_ever() {
         let server = Server::start(&[]);
         start(tcpcli(server.addr)).feed(input).succeeded(input);
     }
+    // A last piece of exactly 4095 bytes is as good as a line.
+    let (server, piece) = (c_server(), [b'x'; 4095]);
+    start(c_client(server.addr)).feed(&piece).succeeded(&piece);
 }
 
 fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {

@@ -26,7 +26,8 @@ fn s2_an_address_that_is_not_the_hosts_own_is_refused() {
 }
 
 #[test]
-fn s4_s5_s7_s8_the_child_holds_only_connfd_the_parent_only_listenfd_and_its_close_sends_no_fin() {
+fn s3_s4_s5_s7_s8_the_child_holds_only_connfd_the_parent_only_listenfd_and_its_close_sends_no_fin()
+{
     let server = Server::start(&[]);
     wait_accepting(server.pid());
     let listenfd = listening(server.addr.port())[0].inode;
@@ -40,6 +41,7 @@ fn s4_s5_s7_s8_the_child_holds_only_connfd_the_parent_only_listenfd_and_its_clos
         connfds.insert(connfd);
         wait_accepting(server.pid()); // again, so it has closed connfd
         assert_eq!(sockets(server.pid()), [listenfd]);
+        assert_eq!(listening(server.addr.port())[0].inode, listenfd);
         assert_eq!(tcp_state(server.addr, client), Some("ESTABLISHED"));
         assert_eq!(tcp_state(client, server.addr), Some("ESTABLISHED"));
         assert!(silent(stream));

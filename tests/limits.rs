@@ -3,6 +3,8 @@
 mod common;
 
 use common::*;
+use std::io::ErrorKind;
+use std::iter;
 
 /// Waits until the server sleeps at its limit, with as many connections in its queue.
 fn wait_at_limit(server: &Server, n: u64) {
@@ -84,7 +86,10 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
     let client = stream.local_addr().unwrap();
     let mut sender = stream.try_clone().unwrap();
     // It keeps sending, so it is not idle in that way.
-    let feeder = thread::spawn(move || while sender.write_all(&[b'x'; 64 * 1024]).is_ok() {});
+    let feeder = thread::spawn(move || {
+        let mut send = || sender.write_all(&[b'x'; 64 * 1024]);
+        iter::repeat_with(&mut send).find_map(Result::err)
+    });
     let start = Instant::now();
 
     let why = reason(Errno::ETIMEDOUT);
@@ -92,7 +97,8 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
 
     assert!(start.elapsed() >= Duration::from_secs(1));
     wait_until("the child to be reaped", || gone(child));
-    join("the end of the connection", feeder);
+    let ended = join("the end of the connection", feeder).unwrap();
+    assert_eq!(ended.kind(), ErrorKind::ConnectionReset);
     let left = connection(server.addr, client);
     assert!(left.is_none(), "its echo is still in the kernel: {left:?}");
 }

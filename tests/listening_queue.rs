@@ -15,20 +15,6 @@ fn bound() -> (Sockfd, SocketAddr) {
 }
 
 #[test]
-fn s3_the_listening_socket_stays_in_listen_as_long_as_the_server_lives() {
-    let server = Server::start(&[]);
-    let socket = || Some(listening(server.addr.port()).first()?.inode);
-    let listenfd = socket();
-    assert!(listenfd.is_some());
-    drop(server.client());
-    wait_accepting(server.pid());
-    assert_eq!(socket(), listenfd);
-
-    server.end(Signal::SIGTERM);
-    assert_ne!(socket(), listenfd); // another server may get the port at once
-}
-
-#[test]
 fn s11_s12_a_connection_is_complete_before_accept_and_its_data_is_queued_and_echoed_later() {
     let server = Server::start(&[]);
     let stopped = server.stop_accepting();

@@ -50,7 +50,7 @@ fn a_terminal_shows_each_echo_before_the_next_echo_comes() {
     keyboard.write_all(b"one\ntwo\n").unwrap(); // so that both are read at once
     let server = listener.local_addr().unwrap();
     let terminal = Terminal::run(&mut tcpcli(server), Some(input.into()));
-    let mut connfd = accept(&listener, terminal.pid());
+    let mut connfd = accept(&listener);
 
     let one = read_bytes(&mut connfd, 4);
     connfd.write_all(&one).unwrap();

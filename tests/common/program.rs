@@ -82,7 +82,7 @@ impl Program {
     pub fn with_own_server(client: impl FnOnce(SocketAddr) -> Program) -> (Program, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = client(listener.local_addr().unwrap());
-        let connfd = accept(&listener, client.pid());
+        let connfd = accept(&listener);
         (client, connfd)
     }
 

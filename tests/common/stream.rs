@@ -9,16 +9,11 @@ pub fn connect(server: SocketAddr) -> TcpStream {
     with_deadline(TcpStream::connect_timeout(&server, DEADLINE).unwrap())
 }
 
-/// Accepts the connection of this client process.
-pub fn accept(listener: &TcpListener, client: Pid) -> TcpStream {
-    listener.set_nonblocking(true).unwrap();
-    let accepted = || match listener.accept() {
-        Err(why) if why.kind() == ErrorKind::WouldBlock => None,
-        accepted => Some(accepted.unwrap().0),
-    };
-    let stream = wait_while_alive(client, "its connection", accepted);
-    stream.set_nonblocking(false).unwrap();
-    with_deadline(stream)
+/// Accepts a connection.
+pub fn accept(listener: &TcpListener) -> TcpStream {
+    let listenfd = SockRef::from(listener);
+    listenfd.set_read_timeout(Some(DEADLINE)).unwrap();
+    with_deadline(listener.accept().unwrap().0)
 }
 
 pub fn with_deadline(stream: TcpStream) -> TcpStream {

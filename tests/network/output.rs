@@ -6,6 +6,8 @@ use crate::namespace::sysctl;
 use crate::peer::Peer;
 
 pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
+    let loopback = fs::read_to_string("/sys/class/net/lo/mtu").unwrap();
+    assert_eq!(loopback, "65536\n"); // so a line is one segment there
     let server = server(9877, &[]);
     let mut client = Peer::client(1500, server.addr);
     client.mss = 536;

@@ -72,7 +72,9 @@ pub fn w8_a18_a19_the_server_sends_its_fin_again_until_the_last_ack_comes() {
 }
 
 pub fn a10_a13_fin_wait_2_of_a_client_that_has_exited_ends_after_tcp_fin_timeout() {
-    sysctl("tcp_fin_timeout", "3"); // by default 60 seconds
+    let by_default = fs::read_to_string("/proc/sys/net/ipv4/tcp_fin_timeout");
+    assert_eq!(by_default.unwrap(), "60\n"); // seconds
+    sysctl("tcp_fin_timeout", 3);
     let mut server = ended_client(); // ESTABLISHED, and then it has closed
     assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
     server.send("ACK", 7, 8, b"");
