@@ -5,7 +5,6 @@
 //! makes the call.)
 
 use crate::error::err_ret;
-use crate::retry::retry;
 use crate::sockfd::Sockfd;
 use crate::trace::{print, print_state, sends, trace, trace_sleep};
 use anyhow::{Context, Error, Result};
@@ -132,9 +131,9 @@ pub(crate) fn idle(sockfd: &Sockfd, why: Errno) -> io::Error {
 ///
 /// # Errors
 /// `connect error: ADDRESS:PORT: …`: nobody listens there (`ECONNREFUSED`), nobody answers
-/// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`).
+/// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`), a signal with a handler came (`EINTR`).
 pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
-    let connect = || retry(|| sockfd.0.connect(&servaddr.into())); // Linux goes on with the same handshake
+    let connect = || sockfd.0.connect(&servaddr.into());
     let connected = sends!(sockfd, connect, "connect({sockfd}, {servaddr})");
     connected.with_context(|| format!("connect error: {servaddr}"))
 }

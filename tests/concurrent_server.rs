@@ -3,12 +3,15 @@
 mod common;
 
 use common::*;
+use nix::sys::signal::SigSet;
 use std::collections::HashSet;
+use std::os::unix::process::CommandExt;
 
 #[test]
 fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
-    let mut command = Command::new(TCPSERV); // without --bind
-    let server = Server::spawn(command.args(["--port", "0"]));
+    // Without --bind; and the last --port counts.
+    let mut command = Command::new(TCPSERV);
+    let server = Server::spawn(command.args(["--port", "1", "--port", "0"]));
     let port = server.addr.port();
     assert_eq!(server.addr, SocketAddr::from(([0, 0, 0, 0], port)));
     for ip in ["127.0.0.1", "127.0.0.2", "127.200.30.4"] {
@@ -79,9 +82,12 @@ fn s10_a_read_interrupted_by_a_signal_is_called_again() {
 }
 
 #[test]
-fn children_that_end_at_the_same_time_are_all_reaped() {
+fn children_that_end_together_are_all_reaped_also_if_sigchld_was_blocked_at_the_start() {
     const CLIENTS: usize = 50;
-    let server = Server::start(&[]);
+    let mut command = tcpserv("127.0.0.1", 0);
+    // SAFETY: between fork and exec it makes one system call, no more.
+    unsafe { command.pre_exec(|| Ok(SigSet::from(Signal::SIGCHLD).thread_block()?)) };
+    let server = Server::spawn(&mut command);
     let clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr)).collect();
     server.wait_children(CLIENTS);
 

@@ -13,7 +13,7 @@ fn a_second_server_on_the_same_port_is_refused() {
     let ended = run(&mut tcpserv("127.0.0.1", server.addr.port()));
     let why = reason(Errno::EADDRINUSE);
     ended.failed(&format!("tcpserv: bind error: {}: {why}", server.addr));
-    server.client();
+    server.client(); // it serves on
 }
 
 /// The limit of processes holds all users but root. A filter holds root, too, but from the

@@ -3,15 +3,20 @@
 //! Fork wants a process with one thread, so these tests run one after the other, on the program's only one.
 
 mod common;
-#[allow(dead_code)] // its main
-#[path = "../src/doc/own_server.rs"]
-mod own_server;
-
 use common::*;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::raise;
 use nix::sys::wait::waitpid;
 use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, sig_chld, wait_for_room};
+
+#[allow(dead_code)] // its main
+mod own_server {
+    include!("../src/doc/own_server.rs");
+
+    pub fn serve(servaddr: SocketAddr) -> i32 {
+        concurrent_server(servaddr).map_or(1, |()| 0)
+    }
+}
 
 fn main() {
     let tests = tests![
@@ -50,7 +55,7 @@ fn in_child(run: impl FnOnce() -> i32) -> i32 {
 fn p1_a_concurrent_server_serves_with_any_function_and_starts_again_in_time_wait() {
     let mut servaddr = SocketAddr::from(([127, 0, 0, 1], 0));
     for _ in 0..2 {
-        let server = fork_child(|| own_server::concurrent_server(servaddr).map_or(1, |()| 0));
+        let server = fork_child(|| own_server::serve(servaddr));
         servaddr = listening_address(server);
         let mut stream = connect(servaddr);
         stream.write_all(b"hello\nhello, world\n").unwrap();

@@ -32,10 +32,8 @@ fn holds(server: &Server) -> (u64, Vec<i32>) {
     wait_accepting(server.pid());
     let memory = status(server.pid()).vmrss.unwrap();
     let descriptors = descriptors(server.pid()).into_iter();
-    (
-        memory,
-        descriptors.map(|descriptor| descriptor.fd).collect(),
-    )
+    let numbers = descriptors.map(|descriptor| descriptor.fd);
+    (memory, numbers.collect())
 }
 
 /// Asserts that a parent holds no more after the clients of this visit than before.
@@ -123,10 +121,8 @@ fn random_bytes_come_back_for_a_minute_while_other_clients_die() {
     holds(&server);
     let said = server.said();
     let of_a_dead_client = |line: &String| line.starts_with("tcpserv: 127.0.0.");
-    assert!(
-        !said.is_empty() && said.iter().all(of_a_dead_client),
-        "{said:?}"
-    );
+    let no_other = said.iter().all(of_a_dead_client);
+    assert!(no_other && !said.is_empty(), "{said:?}");
 }
 
 /// Ends in the middle of its data, by a reset or by a close.

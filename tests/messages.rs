@@ -30,9 +30,8 @@ fn a_file_gets_each_message() {
     let mut log = memory_file();
     for _ in 0..2 {
         let mut command = tcpserv("127.0.0.1", server.addr.port());
-        spawn(command.stderr(log.try_clone().unwrap()))
-            .wait()
-            .unwrap();
+        let mut second = spawn(command.stderr(log.try_clone().unwrap()));
+        second.wait().unwrap();
     }
     let mut said = String::new();
     log.rewind().unwrap();

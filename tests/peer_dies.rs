@@ -65,9 +65,8 @@ fn a_child_that_is_killed_is_reported_and_so_is_its_end_to_its_client() {
         let (mut stream, child) = server.client();
         set_limit(child, Resource::CORE, 0);
         signal(child, how);
-        server.wait_line(&format!(
-            "tcpserv: child {child} was killed, signal: {name}"
-        ));
+        let said = format!("tcpserv: child {child} was killed, signal: {name}");
+        server.wait_line(&said);
         assert_eq!(rest(&mut stream), b"");
     }
     serves(&server, &mut other);

@@ -286,7 +286,8 @@ fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture() {
             of_child.push(sockets(pid).len());
         }
     });
-    // `F3  after accept has returned   listenfd connfd   …`: what the parent holds, and the child.
+    // `F3  after accept has returned   listenfd connfd   …`: what the parent holds, and from column 61
+    // on, the child.
     let text = fs::read_to_string("src/doc/pictures.md").unwrap();
     let (_, picture) = text.split_once("parent              child\n").unwrap();
     let (picture, _) = picture.split_once("```").unwrap();

@@ -125,6 +125,7 @@ fn sorted_by_time_each_cause_stands_before_its_effect() {
         client.echoes(b"hello\n");
         wait_reading_input(client.pid());
         wait_reading_socket(child);
+        stop(child).go_on(); // no SIGCHLD comes for this
         let ended = client.ctrl_d_and_wait();
         assert_eq!(ended.code, Some(0));
         server.wait_said("it is called again");
@@ -145,6 +146,7 @@ fn sorted_by_time_each_cause_stands_before_its_effect() {
             line.replace(&child.to_string(), "CHILD")
         };
         let told: Vec<_> = events.iter().map(line).collect();
+        assert_eq!(told.iter().filter(|line| line.contains("EINTR")).count(), 1);
         for chain in [&SESSION[..], &REAPED] {
             let places: Vec<_> = chain.iter().map(|event| place(&told, event)).collect();
             assert!(places.is_sorted(), "{places:?} {told:#?}");

@@ -12,7 +12,7 @@ fn process_handler(connfd: &Sockfd) -> anyhow::Result<()> {
     Ok(()) // the client's FIN
 }
 
-pub fn concurrent_server(servaddr: SocketAddr) -> anyhow::Result<()> {
+fn concurrent_server(servaddr: SocketAddr) -> anyhow::Result<()> {
     let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
     Setsockopt(&listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
     Bind(&listenfd, servaddr)?;

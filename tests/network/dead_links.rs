@@ -68,10 +68,8 @@ fn ends_the_client(has_ack: bool, host: &str, errno: Errno) {
         "gone from the link" => ip("neighbour del 192.0.2.2 dev veth0"),
         _ => (),
     }
-    let why = reason(errno);
-    client
-        .wait()
-        .failed(&format!("tcpcli: readline error: {why}"));
+    let said = format!("tcpcli: readline error: {}", reason(errno));
+    client.wait().failed(&said);
 }
 
 pub fn keepalive_ends_the_child_of_a_client_that_vanished() {

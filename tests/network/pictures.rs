@@ -46,10 +46,8 @@ pub fn w6_three_segments_end_a_connection_when_the_child_is_quick() {
 }
 
 fn last_segments(session: &Session, n: usize) -> Vec<String> {
-    let segments = session
-        .segments
-        .iter()
-        .map(|(segment, _)| segment.to_string());
+    let segments = session.segments.iter();
+    let segments = segments.map(|(segment, _)| segment.to_string());
     segments.skip(session.segments.len() - n).collect()
 }
 
@@ -122,11 +120,13 @@ fn block(file: &str, start: &str) -> String {
     rest.split_once("```").unwrap().0.to_owned()
 }
 
-/// The lines of a picture in src/doc/pictures.md, from its first words on, with single blanks.
-fn picture(words: &str) -> Vec<String> {
+/// The lines of a picture in src/doc/pictures.md, with single blanks.
+fn picture(id: &str) -> Vec<String> {
     let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let picture = block("src/doc/pictures.md", &format!("```text\n{words}"));
-    picture.lines().map(fold).collect()
+    let text = fs::read_to_string("src/doc/pictures.md").unwrap();
+    let (_, section) = text.split_once(&format!("## {id}: ")).unwrap();
+    let picture = section.split("```").nth(1).unwrap();
+    picture.lines().skip(1).map(fold).collect() // the first is `text`
 }
 
 pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog_and_one() {
@@ -143,7 +143,7 @@ pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog
         states.push("ESTABLISHED");
     }
     wait_until("a full queue", || queued(9877) == 2); // backlog + 1
-    let picture = picture("                incomplete");
+    let picture = picture("F6");
     assert!(picture[0].ends_with("complete, backlog + 1 at the most"));
     let drawn = picture[1]
         .split(' ')
@@ -160,7 +160,7 @@ pub fn d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listen
     let socket = |row: &Connection| format!("{} {} {}", row.local, row.state, row.remote);
     let mut sockets: Vec<_> = connections(21).iter().map(socket).collect();
     sockets.sort();
-    let picture = picture(" comes from");
+    let picture = picture("F11");
     let drawn = picture[1..].iter().map(|line| {
         let (_, socket) = line.split_once("> ").unwrap();
         socket.split(' ').take(3).collect::<Vec<_>>().join(" ")
