@@ -30,7 +30,7 @@
 //!
 //! | in the documents | here |
 //! |---|---|
-//! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`Fflush`]; for files [`str_cli_batch()`] |
+//! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`]; for files [`str_cli_batch()`] |
 //! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
 //! | 并发服务器, concurrent server: the skeleton, reference counts | [a server of one's own](doc::own_server), [`Close`], [without the line](doc::without_the_line) |
 //! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`]; [`Setsockopt`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
@@ -52,22 +52,8 @@
 #![allow(non_snake_case, non_upper_case_globals)]
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
 
-/// Longer texts.
 #[cfg(any(doc, doctest))]
-pub mod doc {
-    #[doc = include_str!("doc/laboratory.md")]
-    pub mod laboratory {}
-
-    #[doc = include_str!("doc/own_server.md")]
-    #[doc = concat!("```no_run\n", include_str!("doc/own_server.rs"), "```")]
-    pub mod own_server {}
-
-    #[doc = include_str!("doc/pictures.md")]
-    pub mod pictures {}
-
-    #[doc = include_str!("doc/without_the_line.md")]
-    pub mod without_the_line {}
-}
+pub mod doc;
 
 mod error;
 mod readline;
@@ -84,17 +70,19 @@ mod wrapstdio;
 mod wrapunix;
 mod writen;
 
-pub use error::{StdoutClosed, err_msg, err_quit, err_ret};
-pub use nix::{sys::signal::Signal::SIGCHLD, unistd::ForkResult};
+pub use error::{ServerTerminated, StdoutClosed, err_msg, err_quit, err_ret};
+pub use nix::sys::signal::Signal::SIGCHLD;
+pub use nix::unistd::{ForkResult, Pid};
 pub use readline::{MAXLINE, Readline};
 pub use signal::{Handler, Signal, sig_chld, wait_for_room};
+pub use socket2::{Domain, Type};
 pub use sockfd::Sockfd;
 pub use str_cli::str_cli;
 pub use str_cli_batch::str_cli_batch;
 pub use str_echo::str_echo;
 pub use trace::trace_start;
 pub use wrapsock::*;
-pub use wrapstdio::{Fflush, Fgets, Fputs};
+pub use wrapstdio::{Fgets, Fputs};
 pub use wrapunix::{_exit, Close, Fork, exit};
 pub use writen::Writen;
 

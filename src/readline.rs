@@ -1,6 +1,6 @@
 //! Readline: a line from a socket.
 //!
-//! The book's `lib/readline.c`. There the buffer is a static, shared by all descriptors.
+//! The book's `lib/readline.c`, whose buffer is a static that all descriptors share.
 //! Here it is a `BufReader` around one socket.
 
 use crate::sockfd::Sockfd;
@@ -10,22 +10,22 @@ use anyhow::{Context, Result};
 use nix::unistd;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// The longest piece of a line, in bytes.
+/// The maximum length of a piece of a line, in bytes.
 ///
-/// C's fgets and readline keep one byte of the buffer for the NUL. Ours have no NUL, so a line of
-/// exactly this length, its newline included, is one piece.
+/// C's fgets and readline reserve one byte of the buffer for the NUL. These have no NUL, so a line of
+/// exactly this length, including its newline, is one piece.
 pub const MAXLINE: usize = 4096;
 
-/// Reads a line into `line`, its newline included, and returns its length in bytes; 0 is
+/// Reads a line into `line`, including its newline, and returns its length in bytes; 0 is
 /// end of file.
 ///
-/// A line that is longer than `maxlen` bytes comes in pieces of `maxlen`; a last line
-/// without a newline comes without one. One read(2) brings at most as much as the `BufReader` holds;
-/// the lines in it need no other read.
+/// A line of more than `maxlen` bytes is returned in pieces of `maxlen`. A last line without a newline is
+/// returned without one. One read(2) fetches at most what the `BufReader` can hold, and the lines
+/// already in it need no further read.
 ///
 /// # Errors
-/// `readline error: …`: the peer reset the connection (`ECONNRESET`), its host does not answer
-/// (`ETIMEDOUT`); `idle for …`, where [`set_idle_timeout`](crate::set_idle_timeout) was called.
+/// `readline error: …`: the peer reset the connection (`ECONNRESET`), or its host stopped answering
+/// (`ETIMEDOUT`); or `idle for …`, after [`set_idle_timeout`](crate::set_idle_timeout).
 pub fn Readline(from: &mut BufReader<&Sockfd>, line: &mut Vec<u8>, maxlen: usize) -> Result<usize> {
     let n = read_line(&mut *from, line, maxlen);
     let sockfd = *from.get_ref();
@@ -33,13 +33,13 @@ pub fn Readline(from: &mut BufReader<&Sockfd>, line: &mut Vec<u8>, maxlen: usize
     n.context("readline error")
 }
 
-/// The common part of Readline and Fgets.
+/// What Readline and Fgets have in common.
 pub(crate) fn read_line(from: impl BufRead, line: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     line.clear();
     from.take(max as u64).read_until(b'\n', line)
 }
 
-/// read(2), for the `BufReader`, which calls it again after a signal.
+/// read(2), for the `BufReader`, which restarts it after a signal.
 impl Read for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         trace_sleep(*self, format_args!("Readline({self})"));

@@ -1,11 +1,12 @@
-//! Calls that a signal interrupts (`EINTR`), or that find nothing yet (`EAGAIN`).
+//! Calls that are interrupted by a signal (`EINTR`), or that would have to wait (`EAGAIN`).
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
-/// Calls again while a signal interrupts the call.
+/// Restarts a call as long as signals interrupt it.
 pub(crate) fn retry<T, E: Into<Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     loop {
         match call().map_err(E::into) {
@@ -15,14 +16,14 @@ pub(crate) fn retry<T, E: Into<Error>>(mut call: impl FnMut() -> Result<T, E>) -
     }
 }
 
-/// Sleeps until a descriptor can be read or written, or for so long. False after that.
+/// Waits until the descriptor is readable or writable, or `limit` expires; returns false on timeout.
 pub(crate) fn wait(fd: impl AsFd, event: PollFlags, limit: PollTimeout) -> io::Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), event)];
     Ok(retry(|| poll(&mut fds, limit))? > 0)
 }
 
-/// A descriptor whose read(2) and write(2) sleep even if somebody made it non-blocking,
-/// as a shell or a program that shares the terminal can do.
+/// A descriptor whose read(2) and write(2) wait even if it is non-blocking, as a shell or another program
+/// that shares the terminal may have left it.
 pub(crate) struct Blocking<Fd>(pub Fd);
 
 impl<Fd: AsFd> Blocking<Fd> {
@@ -32,11 +33,10 @@ impl<Fd: AsFd> Blocking<Fd> {
         mut call: impl FnMut() -> nix::Result<usize>,
     ) -> io::Result<usize> {
         loop {
-            match retry(&mut call) {
-                Err(why) if why.kind() == ErrorKind::WouldBlock => {
-                    _ = wait(&self.0, event, PollTimeout::NONE)?
-                }
-                done => return done,
+            match call() {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => _ = wait(&self.0, event, PollTimeout::NONE)?,
+                done => return Ok(done?),
             }
         }
     }

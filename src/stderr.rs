@@ -3,17 +3,17 @@
 use std::fmt::Arguments;
 use std::{env, io, path::Path, sync::OnceLock};
 
-/// Makes a line of at most 512 bytes, and writes it. It takes no lock and allocates nothing, so a
+/// Formats a line of at most 512 bytes and writes it. It takes no lock and allocates nothing, so a
 /// signal handler may call it.
 pub(crate) fn write_line(text: Arguments, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
-    let mut line = [b'\n'; 512]; // the byte behind the text stays a newline
+    let mut line = [b'\n'; 512]; // the byte after the text stays a newline
     let mut room = &mut line[..511];
-    let _ = io::Write::write_fmt(&mut room, text); // it fails when the room ends; what fits is in the line
+    let _ = io::Write::write_fmt(&mut room, text); // it fails if the text is too long; what fits is in the line
     let len = 511 - room.len();
-    let _ = write(&line[..=len]); // there is nowhere to report a failure of standard error
+    let _ = write(&line[..=len]); // there is nowhere to report an error on standard error
 }
 
-/// The name by which this program was called, without its directory. The first call allocates it.
+/// The name by which this program was invoked, without its directory. The first call allocates it.
 pub(crate) fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {

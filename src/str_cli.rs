@@ -2,62 +2,54 @@
 //!
 //! The book's `lib/str_cli.c`.
 
+use crate::error::ServerTerminated;
 use crate::readline::{MAXLINE, Readline};
 use crate::sockfd::Sockfd;
 use crate::wrapsock::{SHUT_WR, Shutdown};
-use crate::wrapstdio::{Fflush, Fgets, Fputs, input, output};
+use crate::wrapstdio::{Fgets, Fputs, input};
 use crate::writen::Writen;
 use anyhow::{Result, bail};
 use std::io::BufReader;
 use std::os::fd::AsFd;
 
-pub(crate) const TERMINATED: &str = "str_cli: server terminated prematurely";
-
 /// Sends each line of `fp`, reads its echo and puts that on `stdout`, one after the other
 /// (stop-and-wait), until the end of `fp`. (In the code, `added` marks what the listing does not have.)
 ///
-/// `fp` and `stdout` are only descriptors; C's streams, with their buffers, are made from them here. A line
-/// may hold any byte. One that is longer than MAXLINE is sent in pieces. After a last line without a newline
-/// it sends a FIN (half-close, 半关闭), so that a server that waits for the newline answers, too; the answer is
-/// read up to a newline, MAXLINE bytes or the server's FIN. (If the last piece has exactly MAXLINE bytes, no
-/// FIN follows it: Fgets cannot see yet that it is the last.)
+/// `fp` and `stdout` are descriptors, not streams: data that the caller has buffered is not sent, and what
+/// str_cli has read ahead from `fp` or the socket is lost when it returns. A line may hold any byte. A last
+/// line without a newline, if shorter than MAXLINE, is followed by a FIN (half-close, 半关闭), so that a
+/// server that waits for the newline also answers. A line of more than MAXLINE bytes is sent in pieces, each
+/// of which waits for its echo; a server that waits for the newline never answers, and both wait, as in C.
 ///
 /// # Errors
-/// `str_cli: server terminated prematurely`, when the server's FIN comes before the end of an echo;
-/// and those of [`Fgets`], [`Writen`], [`Readline`] (a part of a line that came before it is not printed)
-/// and [`Fputs`].
+/// [`ServerTerminated`], if the server's FIN arrives before the end of an echo; and those of [`Fgets`],
+/// [`Writen`], [`Readline`] and [`Fputs`].
 pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
-    let mut sendline = Vec::with_capacity(MAXLINE);
-    let mut recvline = Vec::with_capacity(MAXLINE);
+    let (mut sendline, mut recvline) = (Vec::new(), Vec::new());
     let mut fp = input(fp); // C's FILE *: a descriptor with a buffer
-    let mut stdout = output(stdout); // C's stdout; a terminal shows each Fputs at once
-    let mut from_server = BufReader::new(sockfd); // the buffer that the book's readline has as a static
+    let mut from_server = BufReader::new(sockfd); // the buffer that is a static in the book's readline
 
-    // Fgets and Readline read MAXLINE bytes at most; C's, which add a NUL, read MAXLINE - 1.
+    // Fgets and Readline read at most MAXLINE bytes. C's read one less, because they add a NUL.
     while Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {
-        Writen(sockfd, &sendline)?; // Rust ignores SIGPIPE: then write fails (EPIPE)
+        Writen(sockfd, &sendline)?;
 
-        // Added: only at end of file does Fgets return a short piece without a newline. Then a FIN follows it.
+        // Added: Fgets returns a short piece without a newline only at end of file.
         let is_last = !sendline.ends_with(b"\n") && sendline.len() < MAXLINE;
         if is_last {
-            let _ = Shutdown(sockfd, SHUT_WR); // it fails if the connection is gone; then Readline says so
+            let _ = Shutdown(sockfd, SHUT_WR); // if it fails, so does Readline, which reports it
         }
 
         if Readline(&mut from_server, &mut recvline, MAXLINE)? == 0 {
-            bail!(TERMINATED); // C's err_quit: bail! returns an error with this text, and main prints it
+            bail!(ServerTerminated); // C's err_quit: returns this error, which main prints
         }
 
-        Fputs(&recvline, &mut stdout)?;
+        Fputs(&recvline, &stdout)?;
 
         if !recvline.ends_with(b"\n") && recvline.len() < sendline.len() {
-            bail!(TERMINATED); // added: the server's FIN has cut this echo; what came is printed
-        }
-        let next_line_is_here = fp.buffer().contains(&b'\n');
-        if !next_line_is_here {
-            Fflush(&mut stdout)?; // added: the next Fgets may sleep, so first show all echoes
+            bail!(ServerTerminated); // added: the server's FIN cut this echo short
         }
         if is_last {
-            break; // added: after the FIN no line can be sent
+            break; // added: no line can follow the FIN
         }
     }
     Ok(())

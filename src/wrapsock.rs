@@ -1,15 +1,16 @@
 //! The socket calls of the listings, and Inet_pton.
 //!
 //! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper makes the call,
-//! prints it under a trace (but for Getsockname), and adds the book's words to an error. (Inet_pton only
+//! prints it under a trace (except Getsockname), and adds the book's words to an error. (Inet_pton only
 //! makes the call.)
 
 use crate::error::err_ret;
 use crate::sockfd::Sockfd;
 use crate::trace::{print, print_state, sends, trace, trace_sleep};
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
+use nix::unistd;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown as How, SocketAddr, SocketAddrV6};
@@ -19,25 +20,35 @@ use std::{thread, time::Duration};
 /// IPv4, as in the listings.
 pub const AF_INET: Domain = Domain::IPV4;
 
+/// IPv6.
+pub const AF_INET6: Domain = Domain::IPV6;
+
 /// A byte stream: TCP.
 pub const SOCK_STREAM: Type = Type::STREAM;
 
-/// How many complete connections the kernel queues: the second argument of [`Listen`].
+/// The listings' second argument of [`Listen`]: how many completed connections the kernel queues.
 pub const LISTENQ: i32 = 1024;
 
-/// The half-close: the second argument of [`Shutdown`].
+/// The read half of a connection: a second argument of [`Shutdown`].
+pub const SHUT_RD: How = How::Read;
+
+/// The write half, for a half-close: a second argument of [`Shutdown`].
 pub const SHUT_WR: How = How::Write;
 
-/// The first argument of [`Socket()`] for an address: [`AF_INET`], or AF_INET6.
+/// Both halves: a second argument of [`Shutdown`].
+pub const SHUT_RDWR: How = How::Both;
+
+/// The first argument of [`Socket()`] for an address: [`AF_INET`] or [`AF_INET6`].
 pub fn family(address: SocketAddr) -> Domain {
     Domain::for_address(address)
 }
 
-/// inet_pton(3): the address that a text means, with port 0. It takes IPv4 and IPv6, and
-/// an IPv6 scope by name or number: `127.0.0.1`, `::1`, `fe80::1%eth0`, `fe80::1%2`.
+/// inet_pton(3): parses an IPv4 or IPv6 address, and returns it with port 0. An IPv6 scope may be a
+/// name or a number: `127.0.0.1`, `::1`, `fe80::1%eth0`, `fe80::1%2`.
 ///
 /// # Errors
-/// The text is no address, or names an interface that this host does not have. (A number is not checked.)
+/// The text is not an address, or names an interface that this host does not have. (A number is not
+/// checked.)
 pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     let no_address = "not an IP address (examples: 127.0.0.1, ::1)";
     let Some((ip, scope)) = text.split_once('%') else {
@@ -48,13 +59,13 @@ pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     Ok(SocketAddrV6::new(ip.parse().context(no_address)?, 0, 0, number).into())
 }
 
-/// socket(2): a new socket of the given family, type and protocol (Socket函数).
+/// socket(2): creates a socket of the given family, type and protocol (Socket函数).
 ///
-/// Protocol 0 lets the kernel choose: TCP for [`SOCK_STREAM`]. The descriptor is close-on-exec.
+/// With protocol 0 the kernel chooses: TCP for [`SOCK_STREAM`]. The descriptor is close-on-exec.
 ///
 /// # Errors
-/// `socket error: FAMILY: …`: no descriptor is left (`EMFILE`, `ENFILE`), the kernel has no
-/// such family (`EAFNOSUPPORT`).
+/// `socket error: FAMILY: …`: no free descriptors (`EMFILE`, `ENFILE`), or the kernel does not support the
+/// family (`EAFNOSUPPORT`).
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
     let sockfd = Socket::new(family, ty, Some(protocol.into())).map(Sockfd);
     let made = sockfd.as_ref();
@@ -66,7 +77,8 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
 /// setsockopt(2): sets a socket option.
 ///
 /// Some must be set before [`Bind`] (`SO_REUSEADDR`: [without it](crate::doc::without_the_line) a
-/// restart finds its port in use). Many are copied to each socket that [`Accept`] returns (listen函数).
+/// restarted server finds its port in use). Many are inherited by each socket that [`Accept`] returns
+/// (listen函数).
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
@@ -81,81 +93,96 @@ pub fn Setsockopt(sockfd: &Sockfd, option: SocketOption, on: bool) -> Result<()>
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOption(&'static str, fn(&Socket, bool) -> io::Result<()>);
 
-/// [`Bind`] may take a port that is in TIME_WAIT.
+/// [`Bind`] may use a port that is in TIME_WAIT.
 pub const SO_REUSEADDR: SocketOption = SocketOption("SO_REUSEADDR", Socket::set_reuse_address);
 
-/// When nothing has come for two hours, the kernel asks the peer's host. If no answer comes
-/// for 11 minutes, the connection ends (Linux's times).
+/// After two idle hours the kernel sends keepalive probes. If they go unanswered for 11 minutes, it drops
+/// the connection (Linux defaults).
 pub const SO_KEEPALIVE: SocketOption = SocketOption("SO_KEEPALIVE", Socket::set_keepalive);
 
-/// The kernel sends each write at once (no Nagle algorithm).
+/// The kernel sends each write at once (it disables the Nagle algorithm).
 pub const TCP_NODELAY: SocketOption = SocketOption("TCP_NODELAY", Socket::set_tcp_nodelay);
 
-/// An IPv6 socket takes no IPv4 connections.
+/// An IPv6 socket accepts no IPv4 connections.
 pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_only_v6);
 
-/// SO_RCVTIMEO and TCP_USER_TIMEOUT: how long the peer may be idle, from 1 to 2,147,483 seconds.
+/// Sets SO_RCVTIMEO and TCP_USER_TIMEOUT: how long the peer may be idle, from 1 to 2,147,483 seconds.
 ///
-/// If nothing comes for so long, [`str_echo`](crate::str_echo()) and [`Readline`](crate::Readline) fail with
-/// `idle for N s` ([`ErrorKind::TimedOut`]). If the peer takes nothing that was sent to it for about as long,
-/// the kernel ends the connection, and the next call fails with `ETIMEDOUT`. So a peer that reads very
-/// slowly is ended, too: one whose receive buffer stays full for the whole time. (Keepalive also uses this
-/// time instead of its own.)
+/// If nothing arrives for that long, [`str_echo`](crate::str_echo()) and [`Readline`](crate::Readline) fail
+/// with `idle for …` ([`ErrorKind::TimedOut`]). If the peer acknowledges nothing that was sent to it for
+/// about that long, the kernel drops the connection, and the next call fails with `ETIMEDOUT`. So a peer
+/// that reads very slowly is also disconnected, if its receive buffer stays full for the whole time. The
+/// time also applies to the FIN, and replaces that of keepalive. If the link is cut for longer, the peer may
+/// learn only from its own keepalive that the connection is gone.
 ///
 /// # Errors
-/// `setsockopt error: SO_RCVTIMEO and TCP_USER_TIMEOUT: …`.
+/// `setsockopt error: SO_RCVTIMEO and TCP_USER_TIMEOUT: …`: the time is out of range.
 pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
-    let time = Some(Duration::from_secs(seconds.into()));
-    let receive = connfd.0.set_read_timeout(time);
-    let both = receive.and_then(|()| connfd.0.set_tcp_user_timeout(time));
     let names = "SO_RCVTIMEO and TCP_USER_TIMEOUT";
-    trace!(connfd, both, "setsockopt({connfd}, {names}, {seconds} s)");
+    let time = Duration::from_secs(seconds.into());
+    let in_range = (1..=2_147_483).contains(&seconds); // in milliseconds it must fit a C int
+    ensure!(
+        in_range,
+        "setsockopt error: {names}: {seconds}s is out of range"
+    );
+    let receive = connfd.0.set_read_timeout(Some(time));
+    let both = receive.and_then(|()| connfd.0.set_tcp_user_timeout(Some(time)));
+    trace!(connfd, both, "setsockopt({connfd}, {names}, {time:?})");
     both.with_context(|| format!("setsockopt error: {names}"))
 }
 
-/// The error of a read. `EAGAIN` means `idle for …` on a socket that has SO_RCVTIMEO.
+/// read(2) on a socket.
+pub(crate) fn read(sockfd: &Sockfd, buf: &mut [u8]) -> io::Result<usize> {
+    trace_sleep(sockfd, format_args!("read({sockfd})"));
+    let n = unistd::read(sockfd, buf).map_err(|why| idle(sockfd, why));
+    trace!(sockfd, n, "read({sockfd})");
+    n
+}
+
+/// The error of a read. With SO_RCVTIMEO, `EAGAIN` means `idle for …`.
 pub(crate) fn idle(sockfd: &Sockfd, why: Errno) -> io::Error {
     if why == Errno::EAGAIN {
         if let Ok(Some(time)) = sockfd.0.read_timeout() {
-            let idle = format!("idle for {} s", time.as_secs());
-            return io::Error::new(ErrorKind::TimedOut, idle);
+            return io::Error::new(ErrorKind::TimedOut, format!("idle for {time:?}"));
         }
     }
     why.into()
 }
 
-/// connect(2): makes the three-way handshake, and sleeps until it is done (connect函数,
+/// connect(2): performs the three-way handshake, and blocks until it is complete (connect函数,
 /// 三次握手).
 ///
-/// Without a bind the kernel chooses the source address and an ephemeral port.
+/// Without a bind, the kernel chooses the source address and an ephemeral port.
 ///
 /// # Errors
-/// `connect error: ADDRESS:PORT: …`: nobody listens there (`ECONNREFUSED`), nobody answers
-/// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`), a signal with a handler came (`EINTR`).
+/// `connect error: ADDRESS:PORT: …`: no server listens there (`ECONNREFUSED`), no host answers
+/// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`), or this host's ephemeral ports are used
+/// up (`EADDRNOTAVAIL`). In a program that has called [`Signal`](crate::Signal) it may be interrupted
+/// (`EINTR`); then call it again.
 pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
     let connect = || sockfd.0.connect(&servaddr.into());
     let connected = sends!(sockfd, connect, "connect({sockfd}, {servaddr})");
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
 
-/// bind(2): gives a socket its local address and port (bind函数).
+/// bind(2): assigns a local address and port to a socket (bind函数).
 ///
-/// With port 0 the kernel chooses a free port, and [`Getsockname`] says which.
+/// With port 0 the kernel chooses a free port, and [`Getsockname`] returns it.
 ///
 /// # Errors
-/// `bind error: ADDRESS:PORT: …`: somebody has it (`EADDRINUSE`), it is no address of
-/// this host (`EADDRNOTAVAIL`), a port below 1024 needs a privilege (`EACCES`).
+/// `bind error: ADDRESS:PORT: …`: another socket uses it (`EADDRINUSE`), the address is not one of this
+/// host's (`EADDRNOTAVAIL`), a port below 1024 requires a privilege (`EACCES`).
 pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
     let bound = sockfd.0.bind(&myaddr.into());
     trace!(sockfd, bound, "bind({sockfd}, {myaddr})");
     bound.with_context(|| format!("bind error: {myaddr}"))
 }
 
-/// listen(2): makes a socket passive, from CLOSED to LISTEN (listen函数).
+/// listen(2): makes a socket passive, which moves it from CLOSED to LISTEN (listen函数).
 ///
-/// `backlog` is how many complete connections the kernel queues until [`Accept`] takes
-/// them. Linux lowers it to `net.core.somaxconn` if it is larger, and queues one more than that. See
-/// [the pictures](crate::doc::pictures).
+/// `backlog` is how many completed connections the kernel queues until [`Accept`] takes
+/// them. Linux limits it to `net.core.somaxconn`, and queues one more than that. See
+/// [the figures](crate::doc::pictures).
 ///
 /// # Errors
 /// `listen error: …`: another socket listens there (`EADDRINUSE`).
@@ -165,20 +192,20 @@ pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
     listens.context("listen error")
 }
 
-/// getsockname(2): the local address and port of a socket.
+/// getsockname(2): returns the local address and port of a socket.
 ///
 /// # Errors
-/// `getsockname error: DESCRIPTOR: …`: it is no socket of IPv4 or IPv6 (`EAFNOSUPPORT`).
+/// `getsockname error: DESCRIPTOR: …`: it is not an IPv4 or IPv6 socket (`EAFNOSUPPORT`).
 pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
     let name = sockfd.0.local_addr().and_then(internet);
     name.with_context(|| format!("getsockname error: {sockfd}"))
 }
 
-/// shutdown(2). With [`SHUT_WR`] it is the half-close (四次挥手): the FIN goes out behind all
-/// that was written, and this end can still read.
+/// shutdown(2): closes one or both halves of a connection. With [`SHUT_WR`] it is the half-close
+/// (四次挥手): the FIN follows everything that was written, and this end can still read.
 ///
 /// # Errors
-/// `shutdown error: …`: it is not connected any more (`ENOTCONN`).
+/// `shutdown error: …`: the socket is no longer connected (`ENOTCONN`).
 pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
     let name = ["SHUT_RD", "SHUT_WR", "SHUT_RDWR"][how as usize];
     let shutdown = || sockfd.0.shutdown(how);
@@ -186,46 +213,48 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
     shut.context("shutdown error")
 }
 
-/// accept(2): takes the first connection of the queue of complete connections, and sleeps
-/// while there is none (accept函数).
+/// accept(2): takes the first connection from the completed connection queue, and blocks
+/// while that is empty (accept函数).
 ///
-/// Returns a new descriptor, close-on-exec, and the client's address. After a signal (`EINTR`) Accept
-/// calls accept again. After an error that passes, such as no free descriptor, it prints the first one,
-/// and calls accept again every 100 ms.
+/// Returns a new descriptor, which is close-on-exec, and the client's address. It is for IPv4 and IPv6.
+/// Accept restarts after a signal (`EINTR`), so a handler that only sets a flag does not end it; shut the
+/// listening socket down in the handler. On a transient error, such as having no free descriptors,
+/// it prints the first one and retries every 100 ms.
 ///
 /// # Errors
-/// `accept error: …`: the socket does not listen (`EINVAL`; datagrams: `EOPNOTSUPP`).
+/// `accept error: …`: the socket can never accept (`EINVAL`, `EBADF`, `ENOTSOCK`, `EOPNOTSUPP`), or it
+/// is non-blocking and the queue is empty (`EAGAIN`).
 pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
-    let mut has_printed = false;
+    let mut is_first = true;
     loop {
         trace_sleep(listenfd, format_args!("accept({listenfd})"));
         let accepted = listenfd.0.accept();
         let number = accepted.as_ref().map(|(connfd, _)| connfd.as_raw_fd());
         trace!(listenfd, number, "accept({listenfd})");
-        match accepted {
+        let why = match accepted {
             Ok((connfd, cliaddr)) => {
                 let connfd = Sockfd(connfd);
                 print_state(&connfd);
                 return Ok((connfd, internet(cliaddr).context("accept error")?));
             }
-            Err(why) if why.kind() == ErrorKind::Interrupted => continue,
-            Err(why) => {
-                let error = Error::new(why).context("accept error");
-                if !listenfd.0.is_listener().unwrap_or(true) {
-                    return Err(error);
-                }
-                if !has_printed {
-                    err_ret(&error);
-                    has_printed = true;
-                }
-                print("nanosleep sleeps, for 0.1 s");
-                thread::sleep(Duration::from_millis(100));
+            Err(why) => why,
+        };
+        use Errno::*;
+        match Errno::from_raw(why.raw_os_error().unwrap_or_default()) {
+            EINTR => continue,
+            EAGAIN | EBADF | EINVAL | ENOTSOCK | EOPNOTSUPP => {
+                return Err(why).context("accept error");
             }
+            _ if is_first => err_ret(&Error::new(why).context("accept error")),
+            _ => {}
         }
+        is_first = false;
+        print("nanosleep sleeps for 0.1 s");
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// The kernel's socket address as the standard library has it.
+/// The kernel's socket address as the standard library's type.
 fn internet(address: SockAddr) -> io::Result<SocketAddr> {
     address.as_socket().ok_or(Errno::EAFNOSUPPORT.into())
 }
@@ -233,6 +262,8 @@ fn internet(address: SockAddr) -> io::Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn an_address_may_have_a_scope_by_name_or_by_number() {
@@ -256,17 +287,62 @@ mod tests {
         }
     }
 
+    fn listening() -> Sockfd {
+        let listenfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        Bind(&listenfd, "127.0.0.1:0".parse().unwrap()).unwrap();
+        Listen(&listenfd, LISTENQ).unwrap();
+        listenfd
+    }
+
     #[test]
-    fn a_socket_that_can_never_accept_is_an_error() {
+    fn accept_returns_the_errors_that_do_not_pass() {
         let bound = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
         Bind(&bound, "127.0.0.1:0".parse().unwrap()).unwrap();
         let datagrams = Socket(AF_INET, Type::DGRAM, 0).unwrap();
-        for (sockfd, errno) in [(bound, Errno::EINVAL), (datagrams, Errno::EOPNOTSUPP)] {
+        let shut_down = listening();
+        Shutdown(&shut_down, SHUT_RDWR).unwrap(); // as a signal handler may do it
+        let non_blocking = listening();
+        non_blocking.0.set_nonblocking(true).unwrap();
+        let file = OwnedFd::from(File::open("/dev/null").unwrap());
+        for (sockfd, errno) in [
+            (bound, Errno::EINVAL),
+            (shut_down, Errno::EINVAL),
+            (datagrams, Errno::EOPNOTSUPP),
+            (non_blocking, Errno::EAGAIN),
+            (Sockfd(file.into()), Errno::ENOTSOCK),
+        ] {
             let error = Accept(&sockfd).unwrap_err();
             assert_eq!(error.to_string(), "accept error");
             let why = error.downcast_ref::<io::Error>().unwrap();
             assert_eq!(why.raw_os_error(), Some(errno as i32));
         }
+    }
+
+    #[test]
+    fn an_idle_timeout_out_of_range_changes_no_option() {
+        let sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        for seconds in [0, 2_147_484, u32::MAX] {
+            let error = set_idle_timeout(&sockfd, seconds).unwrap_err();
+            let said = "setsockopt error: SO_RCVTIMEO and TCP_USER_TIMEOUT";
+            assert_eq!(
+                error.to_string(),
+                format!("{said}: {seconds}s is out of range")
+            );
+            assert_eq!(sockfd.0.read_timeout().unwrap(), None);
+            assert_eq!(sockfd.0.tcp_user_timeout().unwrap(), None);
+        }
+        set_idle_timeout(&sockfd, 2_147_483).unwrap();
+    }
+
+    #[test]
+    fn an_idle_read_names_the_timeout() {
+        let listenfd = listening();
+        let sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        Connect(&sockfd, Getsockname(&listenfd).unwrap()).unwrap();
+        let time = Some(Duration::from_millis(20));
+        sockfd.0.set_read_timeout(time).unwrap();
+        let error = read(&sockfd, &mut [0]).unwrap_err();
+        assert_eq!(error.to_string(), "idle for 20ms");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Fgets, Fputs and Fflush.
+//! Fgets and Fputs.
 //!
 //! The book's `lib/wrapstdio.c`.
 
@@ -7,10 +7,10 @@ use crate::readline::read_line;
 use crate::retry::Blocking;
 use crate::trace::{print, trace, trace_sleep};
 use anyhow::{Context, Result};
-use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
-/// C's `stdin`: a stream with a buffer. Its read(2) sleeps although a shell made it non-blocking.
+/// C's `stdin`: a buffered stream. Its read(2) waits even if a shell has made the descriptor non-blocking.
 pub(crate) fn input(fd: impl AsFd) -> BufReader<impl Read> {
     BufReader::new(Stdin(Blocking(fd)))
 }
@@ -24,17 +24,11 @@ impl<Fd: AsFd> Read for Stdin<Fd> {
     }
 }
 
-/// C's `stdout`: a stream with a buffer. A terminal shows each line at once.
-pub(crate) fn output(fd: impl AsFd) -> BufWriter<impl Write> {
-    let bufsiz = if fd.as_fd().is_terminal() { 0 } else { 8192 }; // C's BUFSIZ
-    BufWriter::with_capacity(bufsiz, Blocking(fd))
-}
-
-/// Reads a line into `line`, its newline included, and returns its length in bytes; `None`
+/// Reads a line into `line`, including its newline, and returns its length in bytes; `None`
 /// is end of file, C's `NULL`.
 ///
-/// A line that is longer than `maxline` bytes comes in pieces of `maxline`; a last line
-/// without a newline comes without one.
+/// A line of more than `maxline` bytes is returned in pieces of `maxline`. A last line without a newline
+/// is returned without one.
 ///
 /// # Errors
 /// `fgets error: standard input: …`: it is a directory (`EISDIR`).
@@ -48,32 +42,20 @@ pub fn Fgets(line: &mut Vec<u8>, maxline: usize, fp: &mut impl BufRead) -> Resul
     Ok((n > 0).then_some(n))
 }
 
-/// Puts a line on standard output, byte for byte.
+/// Writes a line to standard output, byte for byte, and unbuffered: each Fputs is one write(2).
+///
+/// Its errors are about standard output, so do not pass it any other descriptor.
 ///
 /// # Errors
-/// Those of [`Fflush`].
-pub fn Fputs(line: &[u8], stdout: &mut impl Write) -> Result<()> {
-    let put = stdout.write_all(line);
-    trace!(None, put, "Fputs(stdout)");
-    put.or_else(fputs_error)
-}
-
-/// Writes out what the stream's buffer holds.
-///
-/// # Errors
-/// [`StdoutClosed`] if nobody reads standard output any more; else `fputs error: standard
+/// [`StdoutClosed`] if no process reads standard output any more; otherwise `fputs error: standard
 /// output: …`: the disk is full (`ENOSPC`).
-pub fn Fflush(stdout: &mut impl Write) -> Result<()> {
-    let flushed = stdout.flush();
-    trace!(None, flushed, "Fflush(stdout)");
-    flushed.or_else(fputs_error)
-}
-
-fn fputs_error(why: io::Error) -> Result<()> {
-    match why.kind() {
+pub fn Fputs(line: &[u8], stdout: impl AsFd) -> Result<()> {
+    let put = Blocking(stdout).write_all(line);
+    trace!(None, put, "Fputs(stdout)");
+    put.or_else(|why| match why.kind() {
         ErrorKind::BrokenPipe => Err(why).context(StdoutClosed),
         _ => Err(why).context("fputs error: standard output"),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -81,14 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn standard_output_without_a_reader_is_an_error_of_its_own() {
+    fn standard_output_without_a_reader_is_its_own_kind_of_error() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
         drop(reader);
-        let mut stdout = output(writer);
-        Fputs(b"hello\n", &mut stdout).unwrap(); // into the buffer
-        let error = Fflush(&mut stdout).unwrap_err();
+        let error = Fputs(b"hello\n", &writer).unwrap_err();
         assert!(error.is::<StdoutClosed>());
-        let said = "fputs error: standard output: its reader has gone";
+        let said = "fputs error: standard output: closed by its reader";
         assert_eq!(error.to_string(), said);
     }
 }

@@ -8,17 +8,17 @@ use crate::trace::sends;
 use anyhow::{Context, Result};
 use nix::unistd::write;
 
-/// write(2), again and again until every byte of `buf` is in the socket's send buffer
-/// (TCP输出; see [the pictures](crate::doc::pictures)).
+/// Calls write(2) until every byte of `buf` is in the socket's send buffer (TCP输出; see
+/// [the figures](crate::doc::pictures)).
 ///
-/// When the send buffer is full the kernel puts the caller to sleep. When Writen returns, the
-/// bytes are in the send buffer, and the caller can use `buf` again. The peer's TCP may not have
-/// received them yet, and never will if the connection fails.
+/// When the send buffer is full, the kernel puts the caller to sleep. When Writen returns, the
+/// caller can reuse `buf`, but the peer's TCP may not have received the bytes yet, and never will if the
+/// connection fails.
 ///
 /// # Errors
-/// `writen error: …`: the peer reset the connection (`ECONNRESET`), or takes no more
-/// (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it), or takes nothing for too long
-/// (`ETIMEDOUT`; see [`set_idle_timeout`](crate::set_idle_timeout)).
+/// `writen error: …`: the peer reset the connection (`ECONNRESET`); the connection no longer accepts data
+/// (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); or the peer acknowledged nothing for
+/// too long (`ETIMEDOUT`; see [`set_idle_timeout`](crate::set_idle_timeout)).
 pub fn Writen(sockfd: &Sockfd, buf: &[u8]) -> Result<()> {
     let mut left = buf;
     let write_all = || {

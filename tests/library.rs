@@ -4,10 +4,17 @@
 
 mod common;
 use common::*;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::raise;
+use nix::sys::signal::{SigSet, raise};
 use nix::sys::wait::waitpid;
-use unp::{_exit, Fork, ForkResult, SIGCHLD, Signal, sig_chld, wait_for_room};
+use nix::unistd::dup2_stderr;
+use std::fs::File;
+use unp::{
+    _exit, AF_INET, Accept, Bind, Connect, Fork, ForkResult, Getsockname, Listen, SIGCHLD,
+    SOCK_STREAM, ServerTerminated, Signal, Socket, Sockfd, sig_chld, str_cli, str_cli_batch,
+    trace_start, wait_for_room,
+};
 
 #[allow(dead_code)] // its main
 mod own_server {
@@ -22,13 +29,20 @@ fn main() {
     let tests = tests![
         p1_a_concurrent_server_serves_with_any_function_and_starts_again_in_time_wait,
         a_child_of_fork_has_no_children_to_wait_for,
+        wait_for_room_returns_although_the_caller_has_blocked_sigchld,
+        connect_that_a_signal_interrupts_can_be_called_again,
+        the_end_of_the_server_can_be_told_from_other_errors,
+        the_exit_closes_no_descriptor_that_another_file_has_now,
         the_count_of_children_does_not_go_below_0,
         sig_chld_is_refused_for_another_signal,
         a_child_gets_the_status_of_a_command_that_it_runs,
         the_handler_leaves_errno_as_it_was,
         _exit_runs_no_handler_of_exit,
     ];
-    machine::run(machine::trials(&Ok(()), tests), 1);
+    let mut trials = machine::trials(&Ok(()), tests);
+    let in_pid_namespaces = tests![a_grandchild_with_the_parents_pid_has_no_children_to_wait_for];
+    trials.extend(machine::trials(&pid_namespaces(), in_pid_namespaces));
+    machine::run(trials, 1);
 }
 
 /// Forks a child that exits with what `run` returns.
@@ -85,6 +99,121 @@ fn a_child_of_fork_has_no_children_to_wait_for() {
     assert_eq!(status, 1);
 }
 
+fn new_pid_namespace() -> nix::Result<()> {
+    let pids = CloneFlags::CLONE_NEWPID;
+    unshare(pids).or_else(|_| unshare(CloneFlags::CLONE_NEWUSER | pids))
+}
+
+fn pid_namespaces() -> Result<(), String> {
+    // Its next child would be process 1 of the namespace.
+    match in_child(|| new_pid_namespace().map_or_else(|why| why as i32, |()| 0)) {
+        0 => Ok(()),
+        errno => Err(format!(
+            "unshare makes no pid namespace: {}",
+            Errno::from_raw(errno)
+        )),
+    }
+}
+
+/// Both are process 1 of their namespaces.
+fn a_grandchild_with_the_parents_pid_has_no_children_to_wait_for() {
+    let process_1 = |run: &dyn Fn() -> i32| {
+        new_pid_namespace().unwrap();
+        let child = fork_child(|| {
+            assert_eq!(Pid::this(), Pid::from_raw(1));
+            run()
+        });
+        waitpid(child, None).map_or_else(|why| why as i32, |_| 0)
+    };
+    let status = in_child(|| {
+        process_1(&|| {
+            Signal(SIGCHLD, sig_chld).unwrap();
+            process_1(&|| {
+                wait_for_room(1); // it would wait for ever
+                0
+            });
+            0
+        })
+    });
+    assert_eq!(status, 0);
+}
+
+fn wait_for_room_returns_although_the_caller_has_blocked_sigchld() {
+    let status = in_child(|| {
+        Signal(SIGCHLD, sig_chld).unwrap();
+        SigSet::from(SIGCHLD).thread_block().unwrap();
+        let child = fork_child(|| 0);
+        wait_for_room(1); // until the child is reaped
+        gone(child).into()
+    });
+    assert_eq!(status, 1);
+}
+
+/// What the child wrote to standard error, and its exit status.
+fn in_child_with_stderr(run: impl FnOnce() -> i32) -> (String, i32) {
+    let (mut reader, writer) = pipe();
+    let status = in_child(|| {
+        dup2_stderr(&writer).unwrap();
+        run()
+    });
+    drop(writer);
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    (said, status)
+}
+
+fn connect_that_a_signal_interrupts_can_be_called_again() {
+    let (said, status) = in_child_with_stderr(|| {
+        trace_start();
+        Signal(SIGCHLD, sig_chld).unwrap();
+        let listenfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        Bind(&listenfd, "127.0.0.1:0".parse().unwrap()).unwrap();
+        Listen(&listenfd, 0).unwrap(); // one connection fills the queue
+        let servaddr = Getsockname(&listenfd).unwrap();
+        let _first = connect(servaddr);
+        let this = Pid::this();
+        fork_child(|| {
+            wait_asleep_in(libc::SYS_connect, this, "socket:");
+            0 // its SIGCHLD interrupts connect
+        });
+        let sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        let error = Connect(&sockfd, servaddr).unwrap_err();
+        let why = error.downcast_ref::<std::io::Error>().unwrap();
+        assert_eq!(why.raw_os_error(), Some(Errno::EINTR as i32));
+        Accept(&listenfd).unwrap();
+        Connect(&sockfd, servaddr).unwrap(); // when the SYN is retransmitted
+        7
+    });
+    let interrupted = reason(Errno::EINTR);
+    assert!(said.contains(&format!(") = -1, {interrupted}\n")), "{said}");
+    assert_eq!(status, 7);
+}
+
+fn the_end_of_the_server_can_be_told_from_other_errors() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for str_cli in [str_cli as fn(File, &Sockfd, File) -> _, str_cli_batch] {
+        let sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        Connect(&sockfd, listener.local_addr().unwrap()).unwrap();
+        accept(&listener).shutdown(Shutdown::Write).unwrap();
+        let (input, mut keyboard) = pipe();
+        keyboard.write_all(b"hello\n").unwrap();
+        let error: anyhow::Error = str_cli(input, &sockfd, memory_file()).unwrap_err();
+        assert!(error.is::<ServerTerminated>(), "{error}");
+    }
+}
+
+/// Safe code can exchange the socket in a Sockfd.
+fn the_exit_closes_no_descriptor_that_another_file_has_now() {
+    let (said, _) = in_child_with_stderr(|| {
+        trace_start();
+        let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
+        sockfd.0 = socket2::Socket::new(AF_INET, SOCK_STREAM, None).unwrap();
+        std::mem::forget(memory_file()); // it gets the number of the first socket
+        0
+    });
+    assert!(said.ends_with("_exit(0), holds no socket\n"), "{said}");
+}
+
 fn the_count_of_children_does_not_go_below_0() {
     let status = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
@@ -99,7 +228,7 @@ fn the_count_of_children_does_not_go_below_0() {
 fn sig_chld_is_refused_for_another_signal() {
     let status = in_child(|| {
         let error = Signal(Signal::SIGUSR1, sig_chld).unwrap_err().to_string();
-        assert_eq!(error, "sigaction error: SIGUSR1: not SIGCHLD");
+        assert_eq!(error, "sigaction error: SIGUSR1: only SIGCHLD is supported");
         let child = fork_child(|| 0);
         wait_for_room(1); // nobody counts children off, so it does not wait
         waitpid(child, None).unwrap();

@@ -34,7 +34,7 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
     let _fifth = one_ends(third, 0);
 
     // One message for all of them.
-    server.wait_line("tcpserv: the limit of children is reached: the next clients wait");
+    server.wait_line("tcpserv: child limit reached; further clients wait");
     assert_eq!(server.said().len(), 1);
 }
 
@@ -73,7 +73,7 @@ fn a_client_that_sends_nothing_is_disconnected_after_the_idle_timeout() {
     assert!(start.elapsed() >= Duration::from_millis(1900));
     assert_eq!(zombie_status(child), 1 << 8, "exit status 1");
     stopped.go_on();
-    let said = format!("tcpserv: {client}: str_echo: read error: idle for 2 s");
+    let said = format!("tcpserv: {client}: str_echo: read error: idle for 2s");
     server.wait_line(&said);
 }
 

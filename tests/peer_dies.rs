@@ -65,7 +65,7 @@ fn a_child_that_is_killed_is_reported_and_so_is_its_end_to_its_client() {
         let (mut stream, child) = server.client();
         set_limit(child, Resource::CORE, 0);
         signal(child, how);
-        let said = format!("tcpserv: child {child} was killed, signal: {name}");
+        let said = format!("tcpserv: child {child} was killed by signal: {name}");
         server.wait_line(&said);
         assert_eq!(rest(&mut stream), b"");
     }

@@ -21,6 +21,23 @@ fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {
     assert_eq!(client.next_output(6), b"hello\n");
 }
 
+/// Then bulk transfer takes fewer calls.
+#[test]
+fn a_client_that_fills_the_childs_buffer_gets_a_larger_one() {
+    let server = Server::start(&[]);
+    let (mut stream, child) = server.client();
+    wait_reading_socket(child);
+    let reads = io(child).syscr;
+    let stopped = stop(child);
+    stream.write_all(&pattern(60_000)).unwrap();
+    wait_received(server.addr, stream.local_addr().unwrap(), 60_000);
+    stopped.go_on();
+    assert!(read_bytes(&mut stream, 60_000) == pattern(60_000));
+    wait_reading_socket(child);
+    let reads = io(child).syscr - reads;
+    assert!(reads < 60_000 / 4096, "{reads} reads"); // each of the last counts when it returns
+}
+
 #[test]
 fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
     let server = Server::start(&[]);

@@ -1,4 +1,4 @@
-//! The echo client: sends what is typed, prints what comes back.
+//! The echo client: sends what is typed, and prints what comes back.
 
 use anyhow::Result;
 use clap::Parser;
@@ -16,49 +16,48 @@ fn main() {
     }
 }
 
-/// The listing's main. Each step that the listing does not have is marked `added`.
+/// The listing's main. Each step that is not in the listing is marked `added`.
 fn tcpcli(args: &Args) -> Result<()> {
-    let mut servaddr = args.ip_address; // sin_family, sin_addr; the option parser has called Inet_pton
-    servaddr.set_port(args.port); // sin_port; set_port does the htons
+    let mut servaddr = args.ip_address; // sin_family, sin_addr: the option parser calls Inet_pton
+    servaddr.set_port(args.port); // sin_port, with its htons
 
-    let sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET, or AF_INET6
+    let sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET or AF_INET6
 
-    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // added: so a read ends if the server's host is gone
+    Setsockopt(&sockfd, SO_KEEPALIVE, true)?; // added: detects that the server's host is gone
 
     Connect(&sockfd, servaddr)?;
 
     if args.batch {
         str_cli_batch(stdin(), &sockfd, stdout())?; // added: sends without waiting for each echo
     } else {
-        str_cli(stdin(), &sockfd, stdout())?; // do it all (it takes only the descriptors of stdin and stdout)
+        str_cli(stdin(), &sockfd, stdout())?; // do it all
     }
 
-    // str_cli has flushed stdout. Now the kernel closes sockfd: this sends the FIN, unless str_cli has
-    // half-closed already.
-    exit(0); // never returns, so no Ok(())
+    exit(0); // the kernel closes sockfd: the FIN (never returns, so there is no Ok(()))
 }
 
-// Added, too: the options.
+// Also added: the options.
 
 /// Echo client of UNIX Network Programming, chapter 5: sends each line of standard input
-/// to the server and prints what comes back.
+/// to the server, and prints what comes back.
 #[derive(Parser)]
 #[command(name = env!("CARGO_BIN_NAME"), version)]
 #[command(allow_negative_numbers = true, args_override_self = true)]
 struct Args {
-    /// The server's address, IPv4 or IPv6
+    /// The server's address, IPv4 or IPv6 (not a host name)
     #[arg(value_name = "IPaddress", value_parser = Inet_pton)]
     ip_address: SocketAddr,
 
     /// The server's port
-    #[arg(short, long, default_value_t = SERV_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, default_value_t = SERV_PORT)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// Send all of the input without waiting for each echo: for files, to a server that echoes
+    /// Send all input without waiting for each echo; suits files
     #[arg(long)]
     batch: bool,
 
-    /// Print each call of the listings, and the TCP state of its socket, on standard error
+    /// Print each call of the listings, with the TCP state of its socket, on standard error
     #[arg(long)]
     trace: bool,
 }

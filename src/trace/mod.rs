@@ -1,16 +1,15 @@
 //! The trace of `--trace`: see [`trace_start`].
 //!
-//! Without `--trace` each wrapper only asks whether there is a trace: no system call, no text.
+//! Without `--trace`, each wrapper only checks a flag: no system call, no formatting.
 
-mod sock_diag;
-mod tcp_state;
+mod state;
 
 use crate::retry::{Blocking, wait};
 use crate::sockfd::Sockfd;
 use crate::stderr::{program, write_line};
 use nix::poll::{PollFlags, PollTimeout};
 use nix::unistd::{ForkResult, close};
-use sock_diag::{Ends, find};
+use state::{Ends, TcpState, cookie, find, queued, state};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt::{Arguments, Debug, Display};
@@ -20,30 +19,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, mem, process, thread};
-use tcp_state::{TcpState, tcp_info};
 
 static ON: AtomicBool = AtomicBool::new(false);
 
-/// Under a trace, the open sockets by their descriptors, each with the ends of its connection: in TIME_WAIT or
-/// after a reset a socket does not know its peer.
-static OPEN: Mutex<BTreeMap<RawFd, Option<Ends>>> = Mutex::new(BTreeMap::new());
+/// Under a trace, the sockets seen so far, by descriptor: the socket's cookie, and the ends of its
+/// connection, because in TIME_WAIT or after a reset a socket does not know its peer.
+static SEEN: Mutex<BTreeMap<RawFd, (u64, Option<Ends>)>> = Mutex::new(BTreeMap::new());
 
 /// Starts the trace, in this process and in the children that it will fork: each call of the
-/// listings, who sleeps in which call, and the TCP states (TCP状态转换图).
+/// listings, where each process is blocked, and the TCP states (TCP状态转换图).
 ///
 /// Each line on standard error has the time, the process, the state of the socket, and the call with its
-/// result. The time is in seconds since 1970, as `tcpdump -tt` and `strace -ttt` print it, so the lines of
-/// both programs and theirs can be sorted together. The socket was in its state by then. If nobody reads
-/// standard error and it is full, a line waits, and so does its process.
+/// result. The time is in seconds since 1970, like that of `tcpdump -tt` and `strace -ttt`, so the lines of
+/// all of them can be sorted together. If standard error is full and nobody reads it, the process waits.
 ///
-/// A call that sends a segment (connect, Writen, shutdown, close, the exits) is printed when it begins;
-/// then its error, or the state that it led to. Any other is printed when it returns, and before that with
-/// `sleeps` if it has to wait. So the last line of a process (with `--batch`, of a thread) tells where it is.
+/// A call that sends a segment (connect, Writen, shutdown, close, the exits) is printed when it begins,
+/// followed by its error or the state that it led to. Any other call is printed when it returns, and also
+/// beforehand, with `sleeps`, if it has to wait. So the last line of a process shows where it is.
 ///
 /// A process cannot print what its own exit does. So under a trace [`exit`](crate::exit) and
-/// [`_exit`](crate::_exit) close the process's sockets themselves, and print the states that follow each
-/// close, for one second at most. (Not if the process has another thread, which may use them; and no states
-/// where the kernel has no sock_diag.)
+/// [`_exit`](crate::_exit) close the sockets themselves and print the states that follow, for at most one
+/// second; but not in a process with other threads, without /proc, or with no free descriptor.
+/// `holds` lists the sockets that were created or accepted after trace_start.
 pub fn trace_start() {
     ON.store(true, Ordering::Relaxed);
 }
@@ -52,13 +49,13 @@ fn on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Prints that a call sleeps, if it will: if nothing can be read from its descriptor.
+/// Prints that a call sleeps, if it will: if its descriptor has nothing to read.
 pub(crate) fn trace_sleep(fd: impl AsFd, call: impl Display) {
     if on() {
         let number = fd.as_fd().as_raw_fd();
-        let ends = open().get(&number).copied().flatten();
-        // Both from before the poll: else a FIN that comes in between makes `CLOSE_WAIT read(4) sleeps`.
-        let (when, state) = (SystemTime::now(), sock_diag::state(number, ends));
+        let ends = open().get(&number).and_then(|(_, ends)| *ends);
+        // Both precede the poll. Otherwise a FIN that arrives in between makes `CLOSE_WAIT read(4) sleeps`.
+        let (when, state) = (SystemTime::now(), state(number, ends));
         if wait(fd, PollFlags::POLLIN, PollTimeout::ZERO).is_ok_and(|ready| !ready) {
             event(when, state, format_args!("{call} sleeps"));
         }
@@ -80,7 +77,8 @@ macro_rules! sends {
 }
 pub(crate) use {sends, trace};
 
-/// Prints a call that has returned, on a socket or on none.
+/// Prints a call that has returned, with or without a socket. If a signal interrupted it, its caller
+/// restarts it.
 pub(crate) fn returned<'a>(
     sockfd: impl Into<Option<&'a Sockfd>>,
     result: &Result<impl Debug, impl Borrow<Error>>,
@@ -92,10 +90,14 @@ pub(crate) fn returned<'a>(
         let state = sockfd.map_or(TcpState::UNKNOWN, |sockfd| look(sockfd).0);
         let mut text = format!("{call} = {}", shown(result));
         if let (TcpState::LISTEN, Some(listenfd), Ok(_)) = (state, sockfd, result) {
-            let info = tcp_info(listenfd.0.as_raw_fd());
-            text += &format!(", {} in its queue", info.tcpi_unacked); // of a listening socket it is this
+            text += &format!(", {} queued", queued(listenfd.0.as_raw_fd()));
+        } else if result
+            .as_ref()
+            .is_err_and(|why| why.borrow().kind() == ErrorKind::Interrupted)
+        {
+            text = format!("{call} = -1, EINTR: interrupted by a signal, calling again");
         }
-        event(SystemTime::now(), state, text);
+        event_now(state, text);
     }
 }
 
@@ -103,14 +105,11 @@ pub(crate) fn returned<'a>(
 fn shown(result: &Result<impl Debug, impl Borrow<Error>>) -> String {
     match result.as_ref().map_err(Borrow::borrow) {
         Ok(value) => format!("{value:?}").replace("()", "0"), // Rust's () is C's 0
-        Err(why) if why.kind() == ErrorKind::Interrupted => {
-            "-1, EINTR: a signal has interrupted it, it is called again".to_owned()
-        }
         Err(why) => format!("-1, {why}"),
     }
 }
 
-/// Makes a call that sends a segment. Prints it first, and then its error, or the state that it led to.
+/// Makes a call that sends a segment. Prints it first, then its error or the state that it led to.
 pub(crate) fn sending(
     sockfd: &Sockfd,
     call: impl FnOnce() -> io::Result<()>,
@@ -120,11 +119,12 @@ pub(crate) fn sending(
         return call();
     }
     let (before, _) = look(sockfd);
-    event(SystemTime::now(), before, text);
+    event_now(before, text);
     let result = call();
+    let (after, _) = look(sockfd);
     if result.is_err() {
-        returned(sockfd, &result, text);
-    } else if look(sockfd).0 != before {
+        event_now(after, format_args!("{text} = {}", shown(&result)));
+    } else if after != before {
         print_state(sockfd);
     }
     result
@@ -135,67 +135,70 @@ pub(crate) fn closes(sockfd: &Sockfd) {
     if on() {
         let (state, _) = look(sockfd);
         open().remove(&sockfd.0.as_raw_fd());
-        let text = format!("close({sockfd}), then {}", holds());
-        event(SystemTime::now(), state, text);
+        event_now(state, format_args!("close({sockfd}), then {}", holds()));
     }
 }
 
 /// Prints the state of a connection: `ESTABLISHED 3: 127.0.0.1:42532 to 127.0.0.1:9877`.
 pub(crate) fn print_state(sockfd: &Sockfd) {
     if let Some((state, Some((local, peer)))) = on().then(|| look(sockfd)) {
-        let text = format!("{sockfd}: {local} to {peer}");
-        event(SystemTime::now(), state, text);
+        event_now(state, format_args!("{sockfd}: {local} to {peer}"));
     }
 }
 
-/// The state of a socket, and the ends of its connection. Notes it as open.
+/// The state of a socket, and the ends of its connection.
 fn look(sockfd: &Sockfd) -> (TcpState, Option<Ends>) {
     let number = sockfd.0.as_raw_fd();
     let ends = || Some((sockfd.0.local_addr().ok()?, sockfd.0.peer_addr().ok()?));
     let ends = ends().and_then(|(local, peer)| Some((local.as_socket()?, peer.as_socket()?)));
     let mut open = open();
-    let known = open.entry(number).or_insert(ends);
+    let (_, known) = open.entry(number).or_insert((cookie(number), ends));
     *known = ends.or(*known);
-    (sock_diag::state(number, *known), *known)
+    (state(number, *known), *known)
 }
 
-fn open() -> MutexGuard<'static, BTreeMap<RawFd, Option<Ends>>> {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+/// The sockets seen so far that are still open. A number whose cookie has changed is another file's now.
+fn open() -> MutexGuard<'static, BTreeMap<RawFd, (u64, Option<Ends>)>> {
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.retain(|number, (its, _)| cookie(*number) == *its);
+    seen
 }
 
 /// What this process holds: `holds fd 3 LISTEN, fd 4 ESTABLISHED`.
 fn holds() -> String {
-    let mut sockets = Vec::new();
-    for (fd, ends) in open().iter() {
-        sockets.push(format!("fd {fd} {}", sock_diag::state(*fd, *ends).name()));
-    }
-    match sockets.is_empty() {
-        true => "holds no socket".to_owned(),
-        false => format!("holds {}", sockets.join(", ")),
-    }
+    let its =
+        |(fd, (_, ends)): (&RawFd, &(u64, _))| format!("fd {fd} {}", state(*fd, *ends).name());
+    let sockets = open().iter().map(its).collect::<Vec<_>>().join(", ");
+    format!(
+        "holds {}",
+        if sockets.is_empty() {
+            "no socket"
+        } else {
+            &sockets
+        }
+    )
 }
 
-/// The time at which a fork begins.
-pub(crate) fn now() -> Option<SystemTime> {
-    on().then(SystemTime::now)
-}
-
-/// Prints a fork: in the parent with the time at which it began, so that it stands before its child.
-pub(crate) fn forked(begin: Option<SystemTime>, forked: &io::Result<ForkResult>) {
-    if let Some(begin) = begin {
-        let pid = forked.as_ref().map(|forked| match forked {
-            ForkResult::Child => 0,
-            ForkResult::Parent { child } => child.as_raw(),
-        });
-        let is_child = matches!(pid, Ok(0));
-        let when = if is_child { SystemTime::now() } else { begin };
-        let text = format!("fork() = {}, {}", shown(&pid), holds());
-        event(when, TcpState::UNKNOWN, text);
+/// Forks, and prints that in both processes. The parent's line has the time at which fork began, so that
+/// it precedes those of the child.
+pub(crate) fn forking(fork: impl FnOnce() -> io::Result<ForkResult>) -> io::Result<ForkResult> {
+    if !on() {
+        return fork();
     }
+    let begin = SystemTime::now();
+    let forked = fork();
+    let (when, pid) = match &forked {
+        Ok(ForkResult::Child) => (SystemTime::now(), Ok(0)),
+        Ok(ForkResult::Parent { child }) => (begin, Ok(child.as_raw())),
+        Err(why) => (begin, Err(why)),
+    };
+    let text = format!("fork() = {}, {}", shown(&pid), holds());
+    event(when, TcpState::UNKNOWN, text);
+    forked
 }
 
-/// For `exit` and `_exit`, under a trace: closes the open sockets, as the process's exit would, and prints
-/// that, and each state that follows.
+/// For `exit` and `_exit`, under a trace: closes the open sockets, as the exit would, and prints that and
+/// each state that follows.
 pub(crate) fn exits(call: Arguments) {
     if !on() {
         return;
@@ -205,11 +208,11 @@ pub(crate) fn exits(call: Arguments) {
     if !matches!(threads, Ok(1)) {
         return; // another thread may use them: the exit itself will close them
     }
-    for (number, ends) in mem::take(&mut *open()) {
-        let state = sock_diag::state(number, ends);
-        // Where the kernel's table does not know it now, it does not tell what follows, either.
+    for (number, (_, ends)) in mem::take(&mut *open()) {
+        let state = state(number, ends);
+        // If the kernel's table does not know the connection now, it will not report what follows.
         let watched = ends.filter(|ends| !is_last(state) && !is_last(find(*ends)));
-        event(SystemTime::now(), state, format_args!("close({number})"));
+        event_now(state, format_args!("close({number})"));
         let _ = close(number);
         if let Some(ends) = watched {
             watch(number, ends);
@@ -217,28 +220,26 @@ pub(crate) fn exits(call: Arguments) {
     }
 }
 
-/// Prints each new state of a closed connection, until no other follows, or for one second if the peer
+/// Prints each new state of a closed connection until there are no more, or for one second if the peer
 /// sends no FIN.
 fn watch(number: RawFd, (local, peer): Ends) {
     let end = Instant::now() + Duration::from_secs(1);
     let mut printed = None;
     while Instant::now() < end {
         let state = find((local, peer));
-        if printed != Some(state) {
-            let text = format!("{number}: {local} to {peer}");
-            event(SystemTime::now(), state, text);
-            printed = Some(state);
+        if printed.replace(state) != Some(state) {
+            event_now(state, format_args!("{number}: {local} to {peer}"));
         }
         if is_last(state) {
             return;
         }
         thread::sleep(Duration::from_micros(50));
     }
-    let text = format!("{number}: after 1 s still so; the trace looks no longer");
-    event(SystemTime::now(), find((local, peer)), text);
+    let text = format!("{number}: unchanged after 1 s; no longer watching");
+    event_now(find((local, peer)), text);
 }
 
-/// Whether no state follows that could be seen, but for CLOSED after TIME_WAIT.
+/// Whether no state follows that could be seen, apart from CLOSED after TIME_WAIT.
 fn is_last(state: TcpState) -> bool {
     [TcpState::TIME_WAIT, TcpState::CLOSED, TcpState::UNKNOWN].contains(&state)
 }
@@ -246,8 +247,12 @@ fn is_last(state: TcpState) -> bool {
 /// Prints what is not about one socket. A signal handler may call it.
 pub(crate) fn print(text: impl Display) {
     if on() {
-        event(SystemTime::now(), TcpState::UNKNOWN, text);
+        event_now(TcpState::UNKNOWN, text);
     }
+}
+
+fn event_now(state: TcpState, text: impl Display) {
+    event(SystemTime::now(), state, text);
 }
 
 /// Writes the line of an event. A signal handler may call it.

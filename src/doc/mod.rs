@@ -1,0 +1,14 @@
+//! The longer documents, as modules.
+
+#[doc = include_str!("laboratory.md")]
+pub mod laboratory {}
+
+#[doc = include_str!("own_server.md")]
+#[doc = concat!("```no_run\n", include_str!("own_server.rs"), "```")]
+pub mod own_server {}
+
+#[doc = include_str!("pictures.md")]
+pub mod pictures {}
+
+#[doc = include_str!("without_the_line.md")]
+pub mod without_the_line {}
