@@ -182,7 +182,7 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 ///
 /// `backlog` is how many completed connections the kernel queues until [`Accept`] takes
 /// them. Linux limits it to `net.core.somaxconn`, and queues one more than that. See
-/// [the figures](crate::doc::pictures).
+/// [the figures](crate::doc::figures).
 ///
 /// # Errors
 /// `listen error: …`: another socket listens there (`EADDRINUSE`).

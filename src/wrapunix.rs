@@ -15,7 +15,7 @@ use std::{io, process};
 ///
 /// Parent and child share the descriptors that were open before. Each process holds a reference, and a
 /// connection is closed when the last reference is closed (并发服务器; see
-/// [the figures](crate::doc::pictures)).
+/// [the figures](crate::doc::figures)).
 ///
 /// The child must leave with [`_exit`]. After a `?` or a panic it would continue in its parent's functions:
 /// their destructors could delete the parent's files, and in a `#[test]` a failed assertion in the child

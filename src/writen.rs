@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::unistd::write;
 
 /// Calls write(2) until every byte of `buf` is in the socket's send buffer (TCP输出; see
-/// [the figures](crate::doc::pictures)).
+/// [the figures](crate::doc::figures)).
 ///
 /// When the send buffer is full, the kernel puts the caller to sleep. When Writen returns, the
 /// caller can reuse `buf`, but the peer's TCP may not have received the bytes yet, and never will if the

@@ -53,7 +53,7 @@ fn leaves_nothing(server: &Server, visits: impl FnOnce()) {
 }
 
 #[test]
-#[ignore = "heavy"]
+#[ignore = "slow"]
 fn with_max_clients_0_ten_thousand_are_served_at_the_same_time() {
     const CLIENTS: usize = 10_000;
     set_limit(Pid::this(), Resource::NOFILE, u64::MAX); // as high as it may be
@@ -77,7 +77,7 @@ fn with_max_clients_0_ten_thousand_are_served_at_the_same_time() {
 }
 
 #[test]
-#[ignore = "heavy"]
+#[ignore = "slow"]
 fn a_hundred_thousand_connections_four_at_a_time() {
     let server = server();
     leaves_nothing(&server, || {
@@ -96,7 +96,7 @@ fn random(n: usize) -> usize {
 }
 
 #[test]
-#[ignore = "heavy"]
+#[ignore = "slow"]
 fn random_bytes_come_back_for_a_minute_while_other_clients_die() {
     let server = server();
     let end = Instant::now() + Duration::from_secs(60);
@@ -135,7 +135,7 @@ fn die(mut stream: TcpStream, bytes: &[u8], by_reset: bool) {
 }
 
 #[test]
-#[ignore = "heavy"]
+#[ignore = "slow"]
 fn a20_time_wait_ends_after_2msl() {
     let server = server();
     let servaddr = nth(&server, 0);

@@ -18,7 +18,7 @@ fn main() {
         n3_the_client_writes_and_reads_once_for_each_line_and_only_its_exit_closes,
         at_the_limit_sigchld_is_blocked_until_sigsuspend,
         s3_a1_listen_moves_the_socket_from_closed_to_listen,
-        f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture,
+        f3_f4_f5_parent_and_child_hold_the_sockets_of_the_figure,
     ];
     machine::run(machine::trials(&allowed(), tests), 8);
 }
@@ -263,7 +263,7 @@ fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
 }
 
 /// How many sockets each process holds when it enters its next call.
-fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture() {
+fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_figure() {
     let visit = |pid, addr| {
         let mut stream = connect(addr);
         assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
@@ -287,10 +287,10 @@ fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_picture() {
     });
     // `F3  after accept has returned   listenfd connfd   …`: what the parent holds, and from column 61
     // on, the child.
-    let text = fs::read_to_string("src/doc/pictures.md").unwrap();
-    let (_, picture) = text.split_once("parent              child\n").unwrap();
-    let (picture, _) = picture.split_once("```").unwrap();
-    let columns = picture.lines().map(|row| row.split_at(row.len().min(61)));
+    let text = fs::read_to_string("src/doc/figures.md").unwrap();
+    let (_, figure) = text.split_once("parent              child\n").unwrap();
+    let (figure, _) = figure.split_once("```").unwrap();
+    let columns = figure.lines().map(|row| row.split_at(row.len().min(61)));
     let held =
         |(parent, child): (&str, &str)| (parent.matches("fd").count(), child.matches("fd").count());
     let (parents, childs): (Vec<_>, Vec<_>) = columns.map(held).unzip();

@@ -7,8 +7,8 @@ pub mod laboratory {}
 #[doc = concat!("```no_run\n", include_str!("own_server.rs"), "```")]
 pub mod own_server {}
 
-#[doc = include_str!("pictures.md")]
-pub mod pictures {}
+#[doc = include_str!("figures.md")]
+pub mod figures {}
 
 #[doc = include_str!("without_the_line.md")]
 pub mod without_the_line {}

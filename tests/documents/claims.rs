@@ -1,7 +1,7 @@
 //! The claims in tests/README.md: each has a test, and each test with an id has a claim. Those
 //! of the arrows are the arrows of the state transition diagram.
 
-use crate::pictures::{READMES, arrows, diagram};
+use crate::figures::{READMES, arrows, diagram};
 use crate::texts::{blocks, prose, read};
 use std::collections::BTreeSet;
 use std::fs;

@@ -12,7 +12,7 @@ mod links;
 #[allow(dead_code)] // the tests of the segments use all of it
 #[path = "../network/namespace.rs"]
 mod namespace;
-mod pictures;
+mod figures;
 mod texts;
 mod transcript;
 
@@ -20,7 +20,7 @@ use claims::*;
 use common::machine;
 use experiments::*;
 use links::*;
-use pictures::*;
+use figures::*;
 use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ;
 
 fn main() {
@@ -36,7 +36,7 @@ fn main() {
         a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ,
         f9_the_thick_arrows_are_the_usual_paths_of_client_and_server,
         the_chinese_readme_has_the_commands_and_sessions_of_readme,
-        the_chinese_readme_has_each_section_of_the_claims_and_each_picture,
+        the_chinese_readme_has_each_section_of_the_claims_and_each_figure,
     ];
     let mut trials = machine::trials(&Ok(()), tests);
     for (name, steps) in experiments() {

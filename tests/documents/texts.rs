@@ -10,7 +10,7 @@ pub const TEXTS: [&str; 10] = [
     "src/doc/differences.md",
     "src/doc/laboratory.md",
     "src/doc/own_server.md",
-    "src/doc/pictures.md",
+    "src/doc/figures.md",
     "src/doc/when_things_go_wrong.md",
     "src/doc/without_the_line.md",
     "tests/README.md",

@@ -12,7 +12,7 @@ mod handshake;
 mod namespace;
 mod output;
 mod peer;
-mod pictures;
+mod figures;
 mod session;
 mod simultaneous;
 mod termination;
@@ -24,7 +24,7 @@ use dead_links::*;
 use handshake::*;
 use libtest_mimic::Arguments;
 use output::*;
-use pictures::*;
+use figures::*;
 use simultaneous::*;
 use termination::*;
 
@@ -59,8 +59,8 @@ fn main() {
         a15_a17_simultaneous_close_goes_from_fin_wait_1_by_closing_to_time_wait,
         d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one,
         w12_the_kernel_chooses_the_source_address_by_route,
-        w13_w6_a12_a16_f2_f7_f8_f10_the_pictures_show_the_session_with_a_stopped_child,
-        f1_a_line_goes_through_the_calls_of_the_picture,
+        w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_child,
+        f1_a_line_goes_through_the_calls_of_the_figure,
         f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog_and_one,
         lines_typed_during_a_cut_of_a_second_arrive_after_it,
         a_host_that_vanishes_or_reboots_ends_the_client,

@@ -52,7 +52,7 @@ pub fn the_chinese_readme_has_the_commands_and_sessions_of_readme() {
     assert_eq!(english, chinese);
 }
 
-pub fn the_chinese_readme_has_each_section_of_the_claims_and_each_picture() {
+pub fn the_chinese_readme_has_each_section_of_the_claims_and_each_figure() {
     let readme = prose(READMES[1]).replace("**", "");
     let list = prose("tests/README.md");
     let rows = list

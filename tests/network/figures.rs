@@ -1,4 +1,4 @@
-//! The pictures of the whole session (README.md, README.zh-CN.md), and those of src/doc/pictures.md that
+//! The figures of the whole session (README.md, README.zh-CN.md), and those of src/doc/figures.md that
 //! say something of states or segments: the kernel says the same.
 
 use crate::common::*;
@@ -6,9 +6,9 @@ use crate::handshake::server;
 use crate::peer::Peer;
 use crate::session::{Session, session};
 
-pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_pictures_show_the_session_with_a_stopped_child() {
-    let english = Picture::read("README.md", "sleeps", "bytes");
-    let chinese = Picture::read("README.zh-CN.md", "休眠于", "字节");
+pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_child() {
+    let english = Figure::read("README.md", "sleeps", "bytes");
+    let chinese = Figure::read("README.zh-CN.md", "休眠于", "字节");
     assert_eq!(english, chinese);
 
     let session = session(true);
@@ -51,17 +51,17 @@ fn last_segments(session: &Session, n: usize) -> Vec<String> {
     segments.skip(session.segments.len() - n).collect()
 }
 
-/// What a picture says.
+/// What a figure says.
 #[derive(Debug, Default, PartialEq)]
-struct Picture {
+struct Figure {
     segments: Vec<String>,
     /// Whose, and `accept` or `accept sleeps`.
     calls: Vec<(String, String)>,
 }
 
-impl Picture {
-    fn read(file: &str, sleeps: &str, bytes: &str) -> Picture {
-        let mut said = Picture::default();
+impl Figure {
+    fn read(file: &str, sleeps: &str, bytes: &str) -> Figure {
+        let mut said = Figure::default();
         let (mut client, mut server) = ("CLOSED", "CLOSED");
         for line in block(file, "sequenceDiagram\n").lines().map(str::trim) {
             let (head, text) = line.split_once(": ").unwrap_or((line, ""));
@@ -120,13 +120,13 @@ fn block(file: &str, start: &str) -> String {
     rest.split_once("```").unwrap().0.to_owned()
 }
 
-/// The lines of a picture in src/doc/pictures.md, with single blanks.
-fn picture(id: &str) -> Vec<String> {
+/// The lines of a figure in src/doc/figures.md, with single blanks.
+fn figure(id: &str) -> Vec<String> {
     let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let text = fs::read_to_string("src/doc/pictures.md").unwrap();
+    let text = fs::read_to_string("src/doc/figures.md").unwrap();
     let (_, section) = text.split_once(&format!("## {id}: ")).unwrap();
-    let picture = section.split("```").nth(1).unwrap();
-    picture.lines().skip(1).map(fold).collect() // the first is `text`
+    let figure = section.split("```").nth(1).unwrap();
+    figure.lines().skip(1).map(fold).collect() // the first is `text`
 }
 
 pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog_and_one() {
@@ -143,9 +143,9 @@ pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog
         states.push("ESTABLISHED");
     }
     wait_until("a full queue", || queued(9877) == 2); // backlog + 1
-    let picture = picture("F6");
-    assert!(picture[0].ends_with("complete, backlog + 1 at the most"));
-    let drawn = picture[1]
+    let figure = figure("F6");
+    assert!(figure[0].ends_with("complete, backlog + 1 at the most"));
+    let drawn = figure[1]
         .split(' ')
         .filter(|word| STATES.split(' ').any(|state| state == *word));
     assert_eq!(drawn.collect::<Vec<_>>().repeat(2), states);
@@ -160,8 +160,8 @@ pub fn d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listen
     let socket = |row: &Connection| format!("{} {} {}", row.local, row.state, row.remote);
     let mut sockets: Vec<_> = connections(21).iter().map(socket).collect();
     sockets.sort();
-    let picture = picture("F11");
-    let drawn = picture[1..].iter().map(|line| {
+    let figure = figure("F11");
+    let drawn = figure[1..].iter().map(|line| {
         let (_, socket) = line.split_once("> ").unwrap();
         socket.split(' ').take(3).collect::<Vec<_>>().join(" ")
     });
@@ -181,9 +181,9 @@ pub fn d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listen
     three.expect("SYN ACK", 0, 1, b"");
 }
 
-pub fn f1_a_line_goes_through_the_calls_of_the_picture() {
-    let picture = block("src/doc/pictures.md", "flowchart LR\n");
-    let labels = picture.split('|').skip(1).step_by(2);
+pub fn f1_a_line_goes_through_the_calls_of_the_figure() {
+    let figure = block("src/doc/figures.md", "flowchart LR\n");
+    let labels = figure.split('|').skip(1).step_by(2);
     let calls = labels.flat_map(|label| label.trim_matches('"').split(", "));
     let drawn: Vec<_> = calls.collect();
     assert_eq!(drawn.len(), 6);
