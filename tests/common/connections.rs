@@ -1,6 +1,7 @@
 //! The kernel's table of TCP connections: /proc/net/tcp and tcp6.
 
 use super::*;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 #[derive(Clone, Debug)]
@@ -17,6 +18,25 @@ pub struct Connection {
     pub expires: Duration,
     /// 0 while no process holds it.
     pub inode: u64,
+}
+
+/// `ESTABLISHED 127.0.0.1:9877 to 127.0.0.1:40000, Recv-Q 6, Send-Q 0`
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:11} {}", self.state, self.local)?;
+        let (recv_q, send_q) = (self.rx_queue, self.tx_queue);
+        if self.state == "LISTEN" {
+            return write!(f, ", {recv_q} in the completed connection queue");
+        }
+        write!(f, " to {}, Recv-Q {recv_q}, Send-Q {send_q}", self.remote)?;
+        let timer = match self.timer {
+            1 => "retransmission",
+            3 => self.state,
+            4 => "window probe",
+            _ => return Ok(()), // none, or keepalive's two hours
+        };
+        write!(f, ", {timer} timer {:.2} s", self.expires.as_secs_f64())
+    }
 }
 
 /// The states in the order of the kernel's numbers, from 1 on.
@@ -96,18 +116,41 @@ pub fn tcp_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> 
     connection(local, remote).map(|row| row.state)
 }
 
+/// Waits until one end of a connection is like this, and shows it.
+pub fn wait_row(
+    what: impl Display,
+    local: SocketAddr,
+    remote: SocketAddr,
+    is_it: impl Fn(Option<&Connection>) -> bool,
+) -> Option<Connection> {
+    let row = wait_for(what, || {
+        let row = connection(local, remote);
+        is_it(row.as_ref()).then_some(row)
+    });
+    match &row {
+        Some(row) => show(row),
+        None => show(format_args!("CLOSED      {local} to {remote}")),
+    }
+    row
+}
+
+/// Shows one end of a connection, and returns its state.
+pub fn show_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
+    wait_row("", local, remote, |_| true).map(|row| row.state)
+}
+
 /// Waits until one end of a connection is in a state (`None`: is gone).
 pub fn wait_state<'a>(local: SocketAddr, remote: SocketAddr, state: impl Into<Option<&'a str>>) {
     let state = state.into();
     let what = format!("{local} to {remote} to be in {state:?}");
-    wait_until(what, || tcp_state(local, remote) == state);
+    wait_row(what, local, remote, |row| row.map(|row| row.state) == state);
 }
 
 /// Waits until as many bytes have come to `local` that its process has not read.
 pub fn wait_received(local: SocketAddr, remote: SocketAddr, bytes: u64) {
     let what = format!("{bytes} bytes from {remote} to be at {local}");
-    wait_until(what, || {
-        connection(local, remote).is_some_and(|row| row.rx_queue == bytes)
+    wait_row(what, local, remote, |row| {
+        row.is_some_and(|row| row.rx_queue == bytes)
     });
 }
 

@@ -40,6 +40,7 @@ pub fn wait_end(process: &mut Child) -> ExitStatus {
 }
 
 pub fn signal(pid: Pid, signal: Signal) {
+    show(format_args!("{signal} to {}", name(pid)));
     kill(pid, signal).unwrap_or_else(|errno| panic!("{signal} to {pid}: {errno}"));
 }
 
@@ -56,7 +57,9 @@ pub fn stop(pid: Pid) -> Stopped {
 
 impl Stopped {
     /// Lets it continue.
-    pub fn go_on(self) {}
+    pub fn go_on(self) {
+        show(format_args!("SIGCONT to {}", name(self.0)));
+    }
 }
 
 impl Drop for Stopped {
@@ -67,6 +70,12 @@ impl Drop for Stopped {
 
 fn stat(pid: Pid) -> Option<Stat> {
     Process::new(pid.as_raw()).ok()?.stat().ok()
+}
+
+/// `tcpserv[4711]`
+pub fn name(pid: Pid) -> String {
+    let name = stat(pid).map_or("gone".to_owned(), |stat| stat.comm);
+    format!("{name}[{pid}]")
 }
 
 /// `S` asleep, `R` running, `T` stopped, `Z` zombie; `None` when it is gone.
@@ -154,6 +163,15 @@ pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
     };
     let what = format!("{pid} to sleep in system call {number}");
     wait_while_alive(pid, what, asleep_in);
+    let call = match (number, kind) {
+        (libc::SYS_accept4, _) => "accept",
+        (libc::SYS_connect, _) => "connect",
+        (libc::SYS_read, "socket:") => "read, on its socket",
+        (libc::SYS_read, _) => "read, on its standard input",
+        (libc::SYS_write, _) => "write, on its socket",
+        _ => "sigsuspend",
+    };
+    show(format_args!("{} is blocked in {call}", name(pid)));
 }
 
 pub fn wait_reading_socket(pid: Pid) {

@@ -22,7 +22,6 @@ use addresses::*;
 use common::machine;
 use dead_links::*;
 use handshake::*;
-use libtest_mimic::Arguments;
 use output::*;
 use pictures::*;
 use simultaneous::*;
@@ -76,7 +75,5 @@ fn main() {
             test();
         }));
     }
-    // They wait for the kernel's timers most of the time. What they print is read one by one.
-    let is_read = Arguments::from_args().nocapture;
-    machine::run(trials, if is_read { 1 } else { 8 });
+    machine::run(trials, 8); // they wait for the kernel's timers most of the time
 }
