@@ -10,6 +10,7 @@ fn wait_at_limit(server: &Server, n: u64) {
     let what = format!("{n} in the queue");
     wait_until(what, || queued(server.addr.port()) == n);
     wait_asleep_in(libc::SYS_rt_sigsuspend, server.pid(), "");
+    show_queue(server.addr.port());
 }
 
 #[test]
@@ -18,12 +19,16 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
     let (first, _) = server.client();
     let (second, _) = server.client();
     let mut others: Vec<_> = (0..3).map(|_| connect(server.addr)).collect();
+    for stream in &others {
+        show(format_args!("waits: {}", stream.local_addr().unwrap()));
+    }
     wait_at_limit(&server, 3);
 
     let mut one_ends = |one: TcpStream, still_wait| {
         drop(one);
         let mut next = others.remove(0);
         assert_eq!(echo(&mut next, b"hello\n"), b"hello\n");
+        show(format_args!("served next: {}", next.local_addr().unwrap()));
         wait_at_limit(&server, still_wait);
         assert_eq!(server.children().len(), 2);
         assert!(others.iter().all(silent));

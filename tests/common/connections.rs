@@ -30,12 +30,12 @@ impl fmt::Display for Connection {
         }
         write!(f, " to {}, Recv-Q {recv_q}, Send-Q {send_q}", self.remote)?;
         let timer = match self.timer {
-            1 => "retransmission",
-            3 => self.state,
-            4 => "window probe",
+            1 => "retransmits",
+            3 => "ends",
+            4 => "probes the window",
             _ => return Ok(()), // none, or keepalive's two hours
         };
-        write!(f, ", {timer} timer {:.2} s", self.expires.as_secs_f64())
+        write!(f, ", {timer} in {:.2} s", self.expires.as_secs_f64())
     }
 }
 
@@ -162,6 +162,11 @@ pub fn listening(port: u16) -> Vec<Connection> {
 /// How many complete connections wait for accept on a port.
 pub fn queued(port: u16) -> u64 {
     listening(port)[0].rx_queue
+}
+
+/// Shows how many they are.
+pub fn show_queue(port: u16) {
+    listening(port).iter().for_each(show);
 }
 
 /// The address at which a process listens, once it does.

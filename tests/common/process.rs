@@ -166,9 +166,9 @@ pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
     let call = match (number, kind) {
         (libc::SYS_accept4, _) => "accept",
         (libc::SYS_connect, _) => "connect",
-        (libc::SYS_read, "socket:") => "read, on its socket",
-        (libc::SYS_read, _) => "read, on its standard input",
-        (libc::SYS_write, _) => "write, on its socket",
+        (libc::SYS_read, "socket:") => "read on its socket",
+        (libc::SYS_read, _) => "read on its standard input",
+        (libc::SYS_write, _) => "write on its socket",
         _ => "sigsuspend",
     };
     show(format_args!("{} is blocked in {call}", name(pid)));

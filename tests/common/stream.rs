@@ -96,6 +96,10 @@ pub fn fill(stream: &mut TcpStream) -> usize {
         }
     }
     stream.set_nonblocking(false).unwrap();
+    let addr = stream.local_addr().unwrap();
+    show(format_args!(
+        "{addr}: write took {sent} bytes, and takes no more"
+    ));
     sent
 }
 

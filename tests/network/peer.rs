@@ -149,8 +149,8 @@ impl Peer {
 
     /// Whether this is the last segment that was expected, once more.
     fn is_copy(&self, segment: &Segment) -> bool {
-        let last = self.last.as_ref();
-        last.is_some_and(|last| what(last) == what(segment))
+        let is_it = |last: &Segment| last.from == segment.from && what(last) == what(segment);
+        self.last.as_ref().is_some_and(is_it)
     }
 
     /// Tells a reader this of the next segment: `(lost)`.
