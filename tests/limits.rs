@@ -19,9 +19,6 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
     let (first, _) = server.client();
     let (second, _) = server.client();
     let mut others: Vec<_> = (0..3).map(|_| connect(server.addr)).collect();
-    for stream in &others {
-        show(format_args!("waits: {}", stream.local_addr().unwrap()));
-    }
     wait_at_limit(&server, 3);
 
     let mut one_ends = |one: TcpStream, still_wait| {

@@ -17,7 +17,7 @@ fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {
     wait_received(server.addr, client.addr(), 6);
     wait_reading_socket(client.pid()); // so write has returned
     assert_eq!(io(child).rchar, reads, "the child has read nothing");
-    show("write has returned, and the child has read nothing:");
+    show("the child has read nothing:");
     show_state(client.addr(), server.addr);
     stopped.go_on();
     assert_eq!(client.next_output(6), b"hello\n");
@@ -39,9 +39,8 @@ fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
     }
     wait_writing_socket(child);
     show_state(client, server.addr);
-    let row = connection(server.addr, client).unwrap();
-    show(&row);
-    assert!(row.tx_queue > 0);
+    show_state(server.addr, client);
+    assert!(connection(server.addr, client).unwrap().tx_queue > 0);
     // It delays no other client.
     assert_eq!(echo(&mut connect(server.addr), b"hello\n"), b"hello\n");
 

@@ -56,6 +56,7 @@ fn c6_z4_while_the_queue_is_full_connect_sleeps_its_line_is_the_last() {
     let _first = connect(server.addr);
     let client = Program::tcpcli(server.addr, TRACE);
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
+    show_process(client.pid(), "blocked in connect");
     client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // when it began
     show_queue(server.addr.port());
     let row = connection_of(client.pid()).unwrap();

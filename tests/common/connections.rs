@@ -23,12 +23,9 @@ pub struct Connection {
 /// `ESTABLISHED 127.0.0.1:9877 to 127.0.0.1:40000, Recv-Q 6, Send-Q 0`
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{:11} {}", self.state, self.local)?;
-        let (recv_q, send_q) = (self.rx_queue, self.tx_queue);
-        if self.state == "LISTEN" {
-            return write!(f, ", {recv_q} in the completed connection queue");
-        }
-        write!(f, " to {}, Recv-Q {recv_q}, Send-Q {send_q}", self.remote)?;
+        let Connection { local, remote, .. } = self;
+        write!(f, "{:11} {local} to {remote}, ", self.state)?;
+        write!(f, "Recv-Q {}, Send-Q {}", self.rx_queue, self.tx_queue)?;
         let timer = match self.timer {
             1 => "retransmits",
             3 => "ends",
@@ -116,42 +113,31 @@ pub fn tcp_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> 
     connection(local, remote).map(|row| row.state)
 }
 
-/// Waits until one end of a connection is like this, and shows it.
-pub fn wait_row(
-    what: impl Display,
-    local: SocketAddr,
-    remote: SocketAddr,
-    is_it: impl Fn(Option<&Connection>) -> bool,
-) -> Option<Connection> {
-    let row = wait_for(what, || {
-        let row = connection(local, remote);
-        is_it(row.as_ref()).then_some(row)
-    });
+/// Shows one end of a connection, and returns its state.
+pub fn show_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
+    let row = connection(local, remote);
     match &row {
         Some(row) => show(row),
         None => show(format_args!("CLOSED      {local} to {remote}")),
     }
-    row
-}
-
-/// Shows one end of a connection, and returns its state.
-pub fn show_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
-    wait_row("", local, remote, |_| true).map(|row| row.state)
+    row.map(|row| row.state)
 }
 
 /// Waits until one end of a connection is in a state (`None`: is gone).
 pub fn wait_state<'a>(local: SocketAddr, remote: SocketAddr, state: impl Into<Option<&'a str>>) {
     let state = state.into();
     let what = format!("{local} to {remote} to be in {state:?}");
-    wait_row(what, local, remote, |row| row.map(|row| row.state) == state);
+    wait_until(what, || tcp_state(local, remote) == state);
+    show_state(local, remote);
 }
 
 /// Waits until as many bytes have come to `local` that its process has not read.
 pub fn wait_received(local: SocketAddr, remote: SocketAddr, bytes: u64) {
     let what = format!("{bytes} bytes from {remote} to be at {local}");
-    wait_row(what, local, remote, |row| {
-        row.is_some_and(|row| row.rx_queue == bytes)
+    wait_until(what, || {
+        connection(local, remote).is_some_and(|row| row.rx_queue == bytes)
     });
+    show_state(local, remote);
 }
 
 pub fn listening(port: u16) -> Vec<Connection> {
@@ -166,7 +152,7 @@ pub fn queued(port: u16) -> u64 {
 
 /// Shows how many they are.
 pub fn show_queue(port: u16) {
-    listening(port).iter().for_each(show);
+    show(format_args!("completed connection queue: {}", queued(port)));
 }
 
 /// The address at which a process listens, once it does.

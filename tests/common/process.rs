@@ -40,7 +40,7 @@ pub fn wait_end(process: &mut Child) -> ExitStatus {
 }
 
 pub fn signal(pid: Pid, signal: Signal) {
-    show(format_args!("{signal} to {}", name(pid)));
+    show_process(pid, signal);
     kill(pid, signal).unwrap_or_else(|errno| panic!("{signal} to {pid}: {errno}"));
 }
 
@@ -58,7 +58,7 @@ pub fn stop(pid: Pid) -> Stopped {
 impl Stopped {
     /// Lets it continue.
     pub fn go_on(self) {
-        show(format_args!("SIGCONT to {}", name(self.0)));
+        show_process(self.0, Signal::SIGCONT);
     }
 }
 
@@ -72,10 +72,10 @@ fn stat(pid: Pid) -> Option<Stat> {
     Process::new(pid.as_raw()).ok()?.stat().ok()
 }
 
-/// `tcpserv[4711]`
-pub fn name(pid: Pid) -> String {
+/// Shows what happens to a process, or what it does.
+pub fn show_process(pid: Pid, what: impl Display) {
     let name = stat(pid).map_or("gone".to_owned(), |stat| stat.comm);
-    format!("{name}[{pid}]")
+    show(format_args!("{name}[{pid}]: {what}"));
 }
 
 /// `S` asleep, `R` running, `T` stopped, `Z` zombie; `None` when it is gone.
@@ -163,32 +163,27 @@ pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
     };
     let what = format!("{pid} to sleep in system call {number}");
     wait_while_alive(pid, what, asleep_in);
-    let call = match (number, kind) {
-        (libc::SYS_accept4, _) => "accept",
-        (libc::SYS_connect, _) => "connect",
-        (libc::SYS_read, "socket:") => "read on its socket",
-        (libc::SYS_read, _) => "read on its standard input",
-        (libc::SYS_write, _) => "write on its socket",
-        _ => "sigsuspend",
-    };
-    show(format_args!("{} is blocked in {call}", name(pid)));
 }
 
 pub fn wait_reading_socket(pid: Pid) {
     wait_asleep_in(libc::SYS_read, pid, "socket:");
+    show_process(pid, "blocked in read on its socket");
 }
 
 pub fn wait_writing_socket(pid: Pid) {
     wait_asleep_in(libc::SYS_write, pid, "socket:");
+    show_process(pid, "blocked in write on its socket");
 }
 
 /// Waits until a process sleeps in read(2) on its standard input, which is a pipe.
 pub fn wait_reading_input(pid: Pid) {
     wait_asleep_in(libc::SYS_read, pid, "pipe:");
+    show_process(pid, "blocked in read on its standard input");
 }
 
 pub fn wait_accepting(pid: Pid) {
     wait_asleep_in(libc::SYS_accept4, pid, "socket:");
+    show_process(pid, "blocked in accept");
 }
 
 pub fn descriptors(pid: Pid) -> Vec<FDInfo> {

@@ -97,23 +97,13 @@ impl Program {
         wait_while_alive(self.pid(), "tcpcli to be connected", connected).local
     }
 
-    /// Shows what it reads or prints.
-    fn show(&self, what: &str, bytes: &[u8]) {
-        let what = match bytes.len() {
-            0 => format!("end of {what}"),
-            1..100 => format!("{what} {:?}", String::from_utf8_lossy(bytes)),
-            n => format!("{what} of {n} bytes"),
-        };
-        show(format_args!("{}: {what}", name(self.pid())));
-    }
-
     /// What it has said so far on standard error.
     pub fn said(&self) -> Vec<String> {
         self.said.lines()
     }
 
     pub fn type_in(&mut self, bytes: &[u8]) {
-        self.show("input", bytes);
+        show_process(self.pid(), format_args!("input, {} bytes", bytes.len()));
         let stdin = self.stdin.as_mut().unwrap();
         // So much fits into a pipe that can be written to at all (PIPE_BUF).
         for piece in bytes.chunks(4096) {
@@ -129,7 +119,7 @@ impl Program {
 
     /// End of file on its standard input: Ctrl-D.
     pub fn ctrl_d(&mut self) {
-        self.show("input", b"");
+        show_process(self.pid(), "end of input");
         self.stdin = None;
     }
 
@@ -146,7 +136,7 @@ impl Program {
                 more => have += more,
             }
         }
-        self.show("output", &bytes);
+        show_process(self.pid(), format_args!("output, {n} bytes"));
         bytes
     }
 

@@ -81,7 +81,7 @@ pub struct Laboratory {
     shells: BTreeMap<usize, Shell>,
     numbers: Numbers,
     /// What was typed only to look, and was shown.
-    looks: Vec<String>,
+    looks: String,
     pace: Duration,
 }
 
@@ -93,7 +93,7 @@ impl Laboratory {
             directory: mkdtemp(&env::temp_dir().join("laboratory.XXXXXX")).unwrap(),
             shells: BTreeMap::new(),
             numbers: Numbers::new(),
-            looks: Vec::new(),
+            looks: String::new(),
             // Any slower, and some states would be over after their 60 seconds.
             pace: Duration::from_secs_f64(pace.clamp(0.0, 10.0)),
         }
@@ -113,12 +113,7 @@ impl Laboratory {
                 self.looks.clear();
                 thread::sleep(Duration::from_millis(50));
             }
-            for (n, look) in mem::take(&mut self.looks).iter().enumerate() {
-                if n > 0 {
-                    self.pause();
-                }
-                play(look);
-            }
+            play(&mem::take(&mut self.looks));
         }
         for shell in self.shells.values_mut() {
             shell.shows_nothing_else();
@@ -162,14 +157,14 @@ impl Laboratory {
             let shell = self.shells.get_mut(&number).unwrap();
             let shown = shell.look();
             if !looks {
-                shell.play_to(shown.len());
+                shell.play();
             }
             let ended = shell.at_prompt;
             let is_right = (ended || !step.ends) && step.is_shown(&shown, &mut self.numbers);
             let over = start.elapsed() > DEADLINE || ended && step.only_looks();
             if is_right || over {
                 if looks {
-                    self.looks.push(typed + &lines(number, &shown));
+                    self.looks += &(typed + &lines(number, &shown));
                 }
                 shell.take(shown.len());
                 shell.any_more = step.shown.last().is_some_and(|line| line == "…");
@@ -268,21 +263,17 @@ impl Shell {
             false => shell.new.starts_with(&echo).then_some(0),
         };
         self.wait("what is typed", |shell| place(shell).is_some());
-        let place = place(self).unwrap();
-        self.play_to(place);
-        self.take(place + echo.len());
+        let end = place(self).unwrap() + echo.len();
+        self.take(end);
         self.any_more = false;
     }
 
+    /// Plays what is not played yet.
     fn play(&mut self) {
         let shown = self.look();
-        self.play_to(shown.len());
-    }
-
-    fn play_to(&mut self, end: usize) {
-        let new = self.new.get(self.played..end).unwrap_or_default();
-        play(&lines(self.number, new));
-        self.played = self.played.max(end);
+        let more = shown.get(self.played..).unwrap_or_default();
+        play(&lines(self.number, more));
+        self.played = self.played.max(shown.len());
     }
 
     /// Takes what a step has looked at.
@@ -316,13 +307,13 @@ impl Shell {
     }
 
     fn shows_nothing_else(&mut self) {
+        self.play();
         let more = self.look();
         let number = self.number;
         assert!(
             self.any_more || more.trim().is_empty(),
             "terminal {number} shows also\n{more}"
         );
-        self.play_to(more.len());
         self.take(more.len());
     }
 }

@@ -24,7 +24,7 @@ pub struct Peer {
     /// The last segment that was expected.
     last: Option<Segment>,
     /// What a reader is told of the next segment.
-    remark: &'static str,
+    pub remark: &'static str,
 }
 
 impl Peer {
@@ -136,36 +136,22 @@ impl Peer {
         loop {
             let segment = self.next();
             let is_it = what(&segment) == (flags, seq, ack, data);
+            let is_copy = |last: &Segment| what(last) == what(&segment);
             if is_it {
                 self.last = Some(segment.clone());
                 return segment;
             }
+            let again = self.last.as_ref().is_some_and(is_copy);
             assert!(
-                self.is_copy(&segment),
+                again,
                 "not {flags} seq {seq} ack {ack} {data:?}, but {segment}"
             );
         }
     }
 
-    /// Whether this is the last segment that was expected, once more.
-    fn is_copy(&self, segment: &Segment) -> bool {
-        let is_it = |last: &Segment| last.from == segment.from && what(last) == what(segment);
-        self.last.as_ref().is_some_and(is_it)
-    }
-
-    /// Tells a reader this of the next segment: `(lost)`.
-    pub fn remark(&mut self, remark: &'static str) -> &mut Peer {
-        self.remark = remark;
-        self
-    }
-
     fn show(&mut self, segment: &Segment) {
         let Segment { side, from, to, .. } = segment;
-        let takes_a_number = !segment.data.is_empty() || segment.flags != "ACK";
-        let remark = match self.is_copy(segment) && takes_a_number {
-            true => "(retransmitted)",
-            false => mem::take(&mut self.remark),
-        };
+        let remark = mem::take(&mut self.remark);
         let line = format!("{side} {from} > {to}: {segment} {remark}");
         show_at(segment.time, line.trim_end());
     }
@@ -175,7 +161,8 @@ impl Peer {
     #[track_caller]
     pub fn expect_gone(&mut self) {
         wait_state(self.kernel, self.addr, None);
-        self.remark("(only to see the RST)").send("ACK", 1, 1, b"");
+        self.remark = "(only to see the RST)";
+        self.send("ACK", 1, 1, b"");
         self.expect("RST", 1, 0, b"");
     }
 
