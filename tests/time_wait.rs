@@ -31,7 +31,6 @@ fn s9_t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reu
     show("bind without SO_REUSEADDR: address in use; with it: bound");
 
     Server::spawn(&mut tcpserv("127.0.0.1", server.addr.port()));
-    show_queue(server.addr.port());
     assert_eq!(show_state(server.addr, addr), Some("TIME_WAIT"), "still");
 }
 

@@ -29,7 +29,7 @@ impl fmt::Display for Connection {
         let timer = match self.timer {
             1 => "retransmits",
             3 => "ends",
-            4 => "probes the window",
+            4 => "probes",
             _ => return Ok(()), // none, or keepalive's two hours
         };
         write!(f, ", {timer} in {:.2} s", self.expires.as_secs_f64())

@@ -25,6 +25,7 @@ pub fn w1_a2_a6_connect_returns_when_the_servers_syn_has_come() {
         client.said().iter().any(connects)
     });
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
+    show_process(client.pid(), "blocked in connect");
     let state = || connection_of(client.pid()).unwrap().state;
     server.kernel_state();
     assert_eq!(state(), "SYN_SENT");
@@ -119,6 +120,7 @@ pub fn w3_an_entry_is_dropped_after_a_time_out() {
     let server = server(9877, &[]);
     let mut client = Peer::half_open(1500, server.addr);
     assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
+    client.remark = "(retransmitted)";
     client.expect("SYN ACK", 0, 1, b"");
 
     client.expect_gone();
