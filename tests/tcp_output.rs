@@ -17,7 +17,7 @@ fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {
     wait_received(server.addr, client.addr(), 6);
     wait_reading_socket(client.pid()); // so write has returned
     assert_eq!(io(child).rchar, reads, "the child has read nothing");
-    show("the child has read nothing:");
+    show("write has returned; the child has read nothing");
     show_state(client.addr(), server.addr);
     stopped.go_on();
     assert_eq!(client.next_output(6), b"hello\n");

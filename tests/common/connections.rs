@@ -20,16 +20,16 @@ pub struct Connection {
     pub inode: u64,
 }
 
-/// `ESTABLISHED 127.0.0.1:9877 to 127.0.0.1:40000, Recv-Q 6, Send-Q 0`
+/// `ESTABLISHED 127.0.0.1:9877 to 127.0.0.1:40000 Recv-Q 6 Send-Q 0`
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Connection { local, remote, .. } = self;
-        write!(f, "{:11} {local} to {remote}, ", self.state)?;
-        write!(f, "Recv-Q {}, Send-Q {}", self.rx_queue, self.tx_queue)?;
+        write!(f, "{:11} {local} to {remote} ", self.state)?;
+        write!(f, "Recv-Q {} Send-Q {}", self.rx_queue, self.tx_queue)?;
         let timer = match self.timer {
             1 => "retransmits",
             3 => "ends",
-            4 => "probes",
+            4 => "probe",
             _ => return Ok(()), // none, or keepalive's two hours
         };
         write!(f, ", {timer} in {:.2} s", self.expires.as_secs_f64())

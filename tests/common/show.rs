@@ -39,5 +39,5 @@ pub fn show_at(time: Duration, line: impl Display) {
     }
     let start = *shown.1.get_or_insert(time);
     let seconds = time.saturating_sub(start).as_secs_f64();
-    println!("{seconds:8.3} {line}");
+    println!("{seconds:6.3} {line}");
 }

@@ -136,7 +136,7 @@ pub fn w12_the_kernel_chooses_the_source_address_by_route() {
         server.addr.set_ip(host.into());
         let _client = client(&[], host);
         let syn = server.expect_syn();
-        show(format_args!("source address {}", syn.from.ip()));
+        show(format_args!("the kernel chose source {}", syn.from.ip()));
         assert_eq!(syn.from.ip(), IpAddr::from(source));
     }
 }
