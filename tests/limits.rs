@@ -10,6 +10,7 @@ fn wait_at_limit(server: &Server, n: u64) {
     let what = format!("{n} in the queue");
     wait_until(what, || queued(server.addr.port()) == n);
     wait_asleep_in(libc::SYS_rt_sigsuspend, server.pid(), "");
+    show_queue(server.addr.port());
 }
 
 #[test]
@@ -24,6 +25,7 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
         drop(one);
         let mut next = others.remove(0);
         assert_eq!(echo(&mut next, b"hello\n"), b"hello\n");
+        show(format_args!("served next: {}", next.local_addr().unwrap()));
         wait_at_limit(&server, still_wait);
         assert_eq!(server.children().len(), 2);
         assert!(others.iter().all(silent));

@@ -27,11 +27,13 @@ fn s11_s12_a_connection_is_complete_before_accept_and_its_data_is_queued_and_ech
     let row = connection(server.addr, client).unwrap();
     // No process has a descriptor of it yet.
     assert_eq!((row.state, row.inode), ("ESTABLISHED", 0));
+    show_queue(server.addr.port());
     assert_eq!(queued(server.addr.port()), 1);
 
     stopped.go_on();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&mut stream), b"early bird\n");
+    show_queue(server.addr.port());
     assert_eq!(queued(server.addr.port()), 0);
 }
 
@@ -50,10 +52,13 @@ fn s12_more_data_than_the_receive_buffer_holds_waits_at_the_client_and_none_is_l
         let at_client = connection(client, server.addr).unwrap().tx_queue;
         at_server > 0 && at_client > 0 && at_server + at_client == sent
     });
+    show_state(server.addr, client);
+    show_state(client, server.addr);
 
     stopped.go_on();
     let echoed = read_bytes(&mut stream, sent as usize);
     assert!(echoed.iter().all(|&byte| byte == b'x'));
+    show(format_args!("all {sent} bytes came back"));
 }
 
 #[test]
@@ -70,6 +75,8 @@ fn s13_the_queue_holds_backlog_and_one_connections_on_linux() {
         let _queue: Vec<_> = (0..=backlog).map(|_| connect(server.addr)).collect();
         let is_full = || queued(server.addr.port()) == backlog + 1;
         wait_until("a full queue", is_full);
+        show(format_args!("backlog {backlog}:"));
+        show_queue(server.addr.port());
 
         let outside = socket2::Socket::new(AF_INET, SOCK_STREAM, None).unwrap();
         outside.set_nonblocking(true).unwrap();
@@ -77,8 +84,8 @@ fn s13_the_queue_holds_backlog_and_one_connections_on_linux() {
         assert_eq!(why.raw_os_error(), Some(libc::EINPROGRESS));
         let addr = outside.local_addr().unwrap().as_socket().unwrap();
         // Over loopback the SYN is answered within connect, if there is room.
-        assert_eq!(tcp_state(addr, server.addr), Some("SYN_SENT"));
-        assert_eq!(tcp_state(server.addr, addr), None);
+        assert_eq!(show_state(addr, server.addr), Some("SYN_SENT"));
+        assert_eq!(show_state(server.addr, addr), None);
     }
 }
 
@@ -88,7 +95,9 @@ fn s14_accept_takes_the_head_of_the_queue() {
     Listen(&listenfd, 8).unwrap();
     let clients = [(); 5].map(|()| connect(servaddr));
     for stream in &clients {
+        show_queue(servaddr.port());
         let (_, cliaddr) = Accept(&listenfd).unwrap();
+        show(format_args!("accept returned {cliaddr}"));
         assert_eq!(cliaddr, stream.local_addr().unwrap());
     }
 }

@@ -17,6 +17,8 @@ fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {
     wait_received(server.addr, client.addr(), 6);
     wait_reading_socket(client.pid()); // so write has returned
     assert_eq!(io(child).rchar, reads, "the child has read nothing");
+    show("write has returned; the child has read nothing");
+    show_state(client.addr(), server.addr);
     stopped.go_on();
     assert_eq!(client.next_output(6), b"hello\n");
 }
@@ -53,6 +55,8 @@ fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
         wait_until("the write to return", || io(child).syscw > writes);
     }
     wait_writing_socket(child);
+    show_state(client, server.addr);
+    show_state(server.addr, client);
     assert!(connection(server.addr, client).unwrap().tx_queue > 0);
     // It delays no other client.
     assert_eq!(echo(&mut connect(server.addr), b"hello\n"), b"hello\n");
@@ -60,6 +64,7 @@ fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
     let more = pattern(1 << 20);
     let feeder = send_all(&stream, &more);
     assert!(rest(&mut stream) == [vec![b'x'; filled], more].concat());
+    show(format_args!("all {} bytes came back", filled + (1 << 20)));
     feeder.join().unwrap();
 }
 
@@ -76,12 +81,15 @@ fn o3_close_returns_at_once_though_data_is_queued_and_all_of_it_arrives_before_t
     // The child's exit closes the connection.
     wait_until("the child to be reaped", || gone(child));
     let row = connection(server.addr, client).unwrap();
+    show("the child has exited, but the kernel still has data to send:");
+    show(&row);
     // The client's FIN has come; the server's follows its data, which the client's small
     // receive buffer does not take.
     assert_eq!((row.state, row.inode), ("LAST_ACK", 0));
     assert!(row.tx_queue > 0, "the kernel still has data to send");
 
     assert!(rest(&mut stream) == sent);
+    show("all 100000 bytes arrived before the FIN");
     wait_state(server.addr, client, None);
 }
 

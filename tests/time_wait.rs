@@ -28,9 +28,10 @@ fn s9_t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reu
     };
     assert_eq!(bind(false), Err(ErrorKind::AddrInUse));
     assert_eq!(bind(true), Ok(()));
+    show("bind without SO_REUSEADDR: address in use; with it: bound");
 
     Server::spawn(&mut tcpserv("127.0.0.1", server.addr.port()));
-    assert_eq!(tcp_state(server.addr, addr), Some("TIME_WAIT"), "still");
+    assert_eq!(show_state(server.addr, addr), Some("TIME_WAIT"), "still");
 }
 
 /// load.rs waits for its end.
@@ -44,6 +45,7 @@ fn t3_time_wait_lasts_2msl_60_seconds_on_linux() {
 
     let row = connection(addr, server.addr).unwrap();
 
+    show(&row);
     assert_eq!(row.timer, 3, "the timer of TIME_WAIT");
     // DEADLINE ago at the most it was 60 s.
     let left = Duration::from_secs(40)..=Duration::from_secs(60);

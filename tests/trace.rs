@@ -56,8 +56,12 @@ fn c6_z4_while_the_queue_is_full_connect_sleeps_its_line_is_the_last() {
     let _first = connect(server.addr);
     let client = Program::tcpcli(server.addr, TRACE);
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
+    show_process(client.pid(), "blocked in connect");
     client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // when it began
-    assert_eq!(connection_of(client.pid()).unwrap().state, "SYN_SENT");
+    show_queue(server.addr.port());
+    let row = connection_of(client.pid()).unwrap();
+    show(&row);
+    assert_eq!(row.state, "SYN_SENT");
     stopped.go_on();
     wait_reading_input(client.pid());
     client_waits(&client, ": Fgets(stdin) sleeps");

@@ -1,6 +1,7 @@
 //! The kernel's table of TCP connections: /proc/net/tcp and tcp6.
 
 use super::*;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 #[derive(Clone, Debug)]
@@ -17,6 +18,22 @@ pub struct Connection {
     pub expires: Duration,
     /// 0 while no process holds it.
     pub inode: u64,
+}
+
+/// `ESTABLISHED 127.0.0.1:9877 to 127.0.0.1:40000 Recv-Q 6 Send-Q 0`
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Connection { local, remote, .. } = self;
+        write!(f, "{:11} {local} to {remote} ", self.state)?;
+        write!(f, "Recv-Q {} Send-Q {}", self.rx_queue, self.tx_queue)?;
+        let timer = match self.timer {
+            1 => "retransmits",
+            3 => "ends",
+            4 => "probe",
+            _ => return Ok(()), // none, or keepalive's two hours
+        };
+        write!(f, ", {timer} in {:.2} s", self.expires.as_secs_f64())
+    }
 }
 
 /// The states in the order of the kernel's numbers, from 1 on.
@@ -96,11 +113,22 @@ pub fn tcp_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> 
     connection(local, remote).map(|row| row.state)
 }
 
+/// Shows one end of a connection, and returns its state.
+pub fn show_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
+    let row = connection(local, remote);
+    match &row {
+        Some(row) => show(row),
+        None => show(format_args!("CLOSED      {local} to {remote}")),
+    }
+    row.map(|row| row.state)
+}
+
 /// Waits until one end of a connection is in a state (`None`: is gone).
 pub fn wait_state<'a>(local: SocketAddr, remote: SocketAddr, state: impl Into<Option<&'a str>>) {
     let state = state.into();
     let what = format!("{local} to {remote} to be in {state:?}");
     wait_until(what, || tcp_state(local, remote) == state);
+    show_state(local, remote);
 }
 
 /// Waits until as many bytes have come to `local` that its process has not read.
@@ -109,6 +137,7 @@ pub fn wait_received(local: SocketAddr, remote: SocketAddr, bytes: u64) {
     wait_until(what, || {
         connection(local, remote).is_some_and(|row| row.rx_queue == bytes)
     });
+    show_state(local, remote);
 }
 
 pub fn listening(port: u16) -> Vec<Connection> {
@@ -119,6 +148,11 @@ pub fn listening(port: u16) -> Vec<Connection> {
 /// How many complete connections wait for accept on a port.
 pub fn queued(port: u16) -> u64 {
     listening(port)[0].rx_queue
+}
+
+/// Shows how many they are.
+pub fn show_queue(port: u16) {
+    show(format_args!("completed connection queue: {}", queued(port)));
 }
 
 /// The address at which a process listens, once it does.

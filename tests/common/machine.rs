@@ -1,5 +1,6 @@
 //! Tests of what a machine may forbid: they are shown as ignored there, with the reason.
 
+use super::{IS_ASKED, show_first};
 use libtest_mimic::{Arguments, Completion, Trial};
 
 pub type Test = (&'static str, fn());
@@ -25,14 +26,17 @@ pub fn trial(
     Trial::ignorable_test(name, move || match allowed {
         Err(reason) => Ok(Completion::ignored_with(reason)),
         Ok(()) => {
+            show_first();
             test();
             Ok(Completion::Completed)
         }
     })
 }
 
-/// Runs the tests as the standard harness does, at most so many at a time.
+/// Runs the tests as the standard harness does, at most so many at a time. If they show what they
+/// see, they run one by one.
 pub fn run(trials: Vec<Trial>, threads: usize) -> ! {
+    let threads = if *IS_ASKED { 1 } else { threads };
     let mut arguments = Arguments::from_args();
     let asked = arguments.test_threads.unwrap_or(threads);
     arguments.test_threads = Some(asked.min(threads));

@@ -7,6 +7,7 @@ pub mod machine;
 mod process;
 mod program;
 mod server;
+mod show;
 mod stream;
 pub mod terminal;
 pub mod trace;
@@ -15,6 +16,7 @@ pub use connections::*;
 pub use process::*;
 pub use program::*;
 pub use server::*;
+pub use show::*;
 pub use stream::*;
 
 // What most tests use.

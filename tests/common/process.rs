@@ -40,6 +40,7 @@ pub fn wait_end(process: &mut Child) -> ExitStatus {
 }
 
 pub fn signal(pid: Pid, signal: Signal) {
+    show_process(pid, signal);
     kill(pid, signal).unwrap_or_else(|errno| panic!("{signal} to {pid}: {errno}"));
 }
 
@@ -56,7 +57,9 @@ pub fn stop(pid: Pid) -> Stopped {
 
 impl Stopped {
     /// Lets it continue.
-    pub fn go_on(self) {}
+    pub fn go_on(self) {
+        show_process(self.0, Signal::SIGCONT);
+    }
 }
 
 impl Drop for Stopped {
@@ -67,6 +70,12 @@ impl Drop for Stopped {
 
 fn stat(pid: Pid) -> Option<Stat> {
     Process::new(pid.as_raw()).ok()?.stat().ok()
+}
+
+/// Shows what happens to a process, or what it does.
+pub fn show_process(pid: Pid, what: impl Display) {
+    let name = stat(pid).map_or("gone".to_owned(), |stat| stat.comm);
+    show(format_args!("{name}[{pid}]: {what}"));
 }
 
 /// `S` asleep, `R` running, `T` stopped, `Z` zombie; `None` when it is gone.
@@ -158,19 +167,23 @@ pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
 
 pub fn wait_reading_socket(pid: Pid) {
     wait_asleep_in(libc::SYS_read, pid, "socket:");
+    show_process(pid, "blocked in read on its socket");
 }
 
 pub fn wait_writing_socket(pid: Pid) {
     wait_asleep_in(libc::SYS_write, pid, "socket:");
+    show_process(pid, "blocked in write on its socket");
 }
 
 /// Waits until a process sleeps in read(2) on its standard input, which is a pipe.
 pub fn wait_reading_input(pid: Pid) {
     wait_asleep_in(libc::SYS_read, pid, "pipe:");
+    show_process(pid, "blocked in read on its standard input");
 }
 
 pub fn wait_accepting(pid: Pid) {
     wait_asleep_in(libc::SYS_accept4, pid, "socket:");
+    show_process(pid, "blocked in accept");
 }
 
 pub fn descriptors(pid: Pid) -> Vec<FDInfo> {

@@ -103,6 +103,7 @@ impl Program {
     }
 
     pub fn type_in(&mut self, bytes: &[u8]) {
+        show_process(self.pid(), format_args!("input, {} bytes", bytes.len()));
         let stdin = self.stdin.as_mut().unwrap();
         // So much fits into a pipe that can be written to at all (PIPE_BUF).
         for piece in bytes.chunks(4096) {
@@ -118,6 +119,7 @@ impl Program {
 
     /// End of file on its standard input: Ctrl-D.
     pub fn ctrl_d(&mut self) {
+        show_process(self.pid(), "end of input");
         self.stdin = None;
     }
 
@@ -134,6 +136,7 @@ impl Program {
                 more => have += more,
             }
         }
+        show_process(self.pid(), format_args!("output, {n} bytes"));
         bytes
     }
 

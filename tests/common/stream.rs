@@ -6,7 +6,9 @@ use std::io::ErrorKind;
 
 /// Connects to a server. No call on the stream waits longer than the deadline.
 pub fn connect(server: SocketAddr) -> TcpStream {
-    with_deadline(TcpStream::connect_timeout(&server, DEADLINE).unwrap())
+    let stream = TcpStream::connect_timeout(&server, DEADLINE).unwrap();
+    show(format_args!("connected: {}", stream.local_addr().unwrap()));
+    with_deadline(stream)
 }
 
 /// Accepts a connection.
@@ -96,6 +98,7 @@ pub fn fill(stream: &mut TcpStream) -> usize {
         }
     }
     stream.set_nonblocking(false).unwrap();
+    show(format_args!("write took {sent} bytes, and takes no more"));
     sent
 }
 

@@ -1,5 +1,9 @@
 //! The experiments of src/doc/laboratory.md and the sessions of README, typed in terminals as
 //! the laboratory's first section says.
+//!
+//! `PACE=2 cargo test --test documents experiment_2 -- --nocapture` plays one for a reader:
+//! `1$ command` and `1> text` are typed in terminal 1, and `1| line` is what it shows. Before each
+//! step the player pauses for PACE seconds (0 by default, 10 at most).
 
 use crate::common::terminal::Terminal;
 use crate::common::*;
@@ -8,8 +12,8 @@ use crate::transcript::{Numbers, Step, Typed, steps, with_numbers};
 use nix::sys::signal::kill;
 use nix::unistd::mkdtemp;
 use std::collections::BTreeMap;
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, mem};
 
 /// What the section with this heading types is typed before each experiment.
 const ONCE: &str = "How to read an experiment";
@@ -76,20 +80,29 @@ pub struct Laboratory {
     directory: PathBuf,
     shells: BTreeMap<usize, Shell>,
     numbers: Numbers,
+    /// What was typed only to look, and was shown.
+    looks: String,
+    pace: Duration,
 }
 
 impl Laboratory {
     pub fn open() -> Laboratory {
+        let pace = env::var("PACE").ok().filter(|_| *IS_ASKED);
+        let pace = pace.map_or(0.0_f64, |pace| pace.parse().expect("PACE is not a number"));
         Laboratory {
             directory: mkdtemp(&env::temp_dir().join("laboratory.XXXXXX")).unwrap(),
             shells: BTreeMap::new(),
             numbers: Numbers::new(),
+            looks: String::new(),
+            // Any slower, and some states would be over after their 60 seconds.
+            pace: Duration::from_secs_f64(pace.clamp(0.0, 10.0)),
         }
     }
 
     /// Types an experiment, and sees that nothing is left.
     pub fn run(&mut self, steps: &[Step]) {
         for steps in steps.chunk_by(|one, next| one.only_looks() && next.only_looks()) {
+            self.pause();
             let start = Instant::now();
             let numbers = self.numbers.clone();
             // A test is faster than a person, so it may have to look again.
@@ -97,8 +110,10 @@ impl Laboratory {
                 let again = steps[0].only_looks() && start.elapsed() < DEADLINE;
                 assert!(again, "{why}The numbers are {:?}", self.numbers);
                 self.numbers.clone_from(&numbers);
+                self.looks.clear();
                 thread::sleep(Duration::from_millis(50));
             }
+            play(&mem::take(&mut self.looks));
         }
         for shell in self.shells.values_mut() {
             shell.shows_nothing_else();
@@ -110,19 +125,48 @@ impl Laboratory {
         assert!(files.is_empty(), "these are left: {files:?}");
     }
 
+    /// Lets a reader read.
+    fn pause(&mut self) {
+        let start = Instant::now();
+        while start.elapsed() < self.pace {
+            self.play_any_more();
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Plays what comes in terminals that may show any more lines.
+    fn play_any_more(&mut self) {
+        let shells = self.shells.values_mut();
+        shells.filter(|shell| shell.any_more).for_each(Shell::play);
+    }
+
     /// Types a step. If the terminal shows something else, returns what.
     fn run_step(&mut self, step: &Step) -> Result<(), String> {
-        let shell = self.shells.entry(step.terminal);
-        let shell = shell.or_insert_with(|| Shell::open(step.terminal, &self.directory));
-        shell.type_in(&step.typed, &self.numbers);
+        let (number, looks) = (step.terminal, step.only_looks());
+        let typed = match &step.typed {
+            Typed::Command(line) => format!("{number}$ {}\n", with_numbers(line, &self.numbers)),
+            Typed::Text(text) => format!("{number}> {text}\n"),
+            Typed::Nothing => format!("{number}>\n"),
+        };
+        let shell = self.shells.entry(number);
+        let shell = shell.or_insert_with(|| Shell::open(number, &self.directory));
+        shell.type_in(&step.typed, &self.numbers, if looks { "" } else { &typed });
         let start = Instant::now();
         loop {
+            self.play_any_more();
+            let shell = self.shells.get_mut(&number).unwrap();
             let shown = shell.look();
+            if !looks {
+                shell.play();
+            }
             let ended = shell.at_prompt;
             let is_right = (ended || !step.ends) && step.is_shown(&shown, &mut self.numbers);
             let over = start.elapsed() > DEADLINE || ended && step.only_looks();
             if is_right || over {
-                shell.new.drain(..shown.len());
+                if looks {
+                    self.looks += &(typed + &lines(number, &shown));
+                }
+                shell.take(shown.len());
                 shell.any_more = step.shown.last().is_some_and(|line| line == "…");
                 let wrong = format!("{step}\n\nand this comes:\n{shown}\n");
                 return is_right.then_some(()).ok_or(wrong);
@@ -160,6 +204,8 @@ struct Shell {
     taken: usize,
     /// What no step has looked at, without the prompt.
     new: String,
+    /// How much of `new` is played.
+    played: usize,
     /// Whether it may show any more lines until something is typed.
     any_more: bool,
 }
@@ -182,13 +228,15 @@ impl Shell {
             at_prompt: false,
             taken: 0,
             new: String::new(),
+            played: 0,
             any_more: false,
         }
     }
 
-    fn type_in(&mut self, typed: &Typed, numbers: &Numbers) {
+    /// Types, and plays this line.
+    fn type_in(&mut self, typed: &Typed, numbers: &Numbers, line: &str) {
         let (keys, echo) = match typed {
-            Typed::Nothing => return,
+            Typed::Nothing => return play(line),
             Typed::Command(command) => {
                 self.wait("the prompt", |shell| shell.at_prompt);
                 let line = with_numbers(command, numbers) + "\n";
@@ -206,6 +254,7 @@ impl Shell {
             }
         };
         self.shows_nothing_else();
+        play(line);
         self.at_prompt = false;
         self.terminal.keys(keys.as_bytes());
         // Where any lines may come, they may come now.
@@ -215,7 +264,22 @@ impl Shell {
         };
         self.wait("what is typed", |shell| place(shell).is_some());
         let end = place(self).unwrap() + echo.len();
+        self.take(end);
+        self.any_more = false;
+    }
+
+    /// Plays what is not played yet.
+    fn play(&mut self) {
+        let shown = self.look();
+        let more = shown.get(self.played..).unwrap_or_default();
+        play(&lines(self.number, more));
+        self.played = self.played.max(shown.len());
+    }
+
+    /// Takes what a step has looked at.
+    fn take(&mut self, end: usize) {
         self.new.drain(..end);
+        self.played = self.played.saturating_sub(end);
     }
 
     fn wait(&mut self, what: &str, mut is_so: impl FnMut(&Shell) -> bool) {
@@ -243,12 +307,25 @@ impl Shell {
     }
 
     fn shows_nothing_else(&mut self) {
+        self.play();
         let more = self.look();
         let number = self.number;
         assert!(
             self.any_more || more.trim().is_empty(),
             "terminal {number} shows also\n{more}"
         );
-        self.new.drain(..more.len());
+        self.take(more.len());
+    }
+}
+
+/// What a terminal shows, for a reader.
+fn lines(number: usize, shown: &str) -> String {
+    let lines = shown.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| format!("{number}| {line}\n")).collect()
+}
+
+fn play(lines: &str) {
+    if *IS_ASKED {
+        print!("{lines}");
     }
 }

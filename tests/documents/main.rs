@@ -8,19 +8,19 @@ mod claims;
 #[path = "../common/mod.rs"]
 mod common;
 mod experiments;
+mod figures;
 mod links;
 #[allow(dead_code)] // the tests of the segments use all of it
 #[path = "../network/namespace.rs"]
 mod namespace;
-mod figures;
 mod texts;
 mod transcript;
 
 use claims::*;
 use common::machine;
 use experiments::*;
-use links::*;
 use figures::*;
+use links::*;
 use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ;
 
 fn main() {

@@ -172,11 +172,16 @@ pub fn d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listen
         client.send("ACK", 1, 1, line.as_bytes());
         client.expect("ACK", 1, 11, b"");
         client.expect("ACK", 1, 11, line.as_bytes());
+        let child = server.child_for(client.addr);
+        show_process(child, format_args!("has read {} bytes", io(child).rchar));
+        client.kernel_state();
     }
     // The listening socket has a use for a SYN, and none for anything else.
     let mut three = Peer::client(1502, server.addr);
+    three.remark = "(to the listening socket)";
     three.send("ACK", 1, 77, b"from 1502\n");
     three.expect("RST", 77, 0, b"");
+    three.remark = "(to the listening socket)";
     three.send("SYN", 0, 0, b"");
     three.expect("SYN ACK", 0, 1, b"");
 }

@@ -25,13 +25,16 @@ pub fn w1_a2_a6_connect_returns_when_the_servers_syn_has_come() {
         client.said().iter().any(connects)
     });
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
+    show_process(client.pid(), "blocked in connect");
     let state = || connection_of(client.pid()).unwrap().state;
+    server.kernel_state();
     assert_eq!(state(), "SYN_SENT");
 
     server.send("SYN ACK", 0, 1, b"");
 
     server.expect("ACK", 1, 1, b"");
     wait_reading_input(client.pid());
+    server.kernel_state();
     assert_eq!(state(), "ESTABLISHED");
 }
 
@@ -68,9 +71,11 @@ pub fn w2_a3_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again(
 
     client.send("SYN", 0, 0, b"");
 
+    client.remark = "(no ACK is sent)";
     let first = client.expect("SYN ACK", 0, 1, b"");
     assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
     assert_eq!(states(9877), ["LISTEN", "SYN_RCVD"]);
+    client.remark = "(retransmitted)";
     let again = client.expect("SYN ACK", 0, 1, b"");
     let gap = again.time - first.time;
     assert!(gap > Duration::from_millis(500), "again after {gap:?}");
@@ -115,6 +120,7 @@ pub fn w3_an_entry_is_dropped_after_a_time_out() {
     let server = server(9877, &[]);
     let mut client = Peer::half_open(1500, server.addr);
     assert_eq!(client.kernel_state(), Some("SYN_RCVD"));
+    client.remark = "(retransmitted)";
     client.expect("SYN ACK", 0, 1, b"");
 
     client.expect_gone();
@@ -130,6 +136,7 @@ pub fn w12_the_kernel_chooses_the_source_address_by_route() {
         server.addr.set_ip(host.into());
         let _client = client(&[], host);
         let syn = server.expect_syn();
+        show(format_args!("the kernel chose source {}", syn.from.ip()));
         assert_eq!(syn.from.ip(), IpAddr::from(source));
     }
 }

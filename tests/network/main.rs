@@ -8,11 +8,11 @@ mod addresses;
 #[path = "../common/mod.rs"]
 mod common;
 mod dead_links;
+mod figures;
 mod handshake;
 mod namespace;
 mod output;
 mod peer;
-mod figures;
 mod session;
 mod simultaneous;
 mod termination;
@@ -21,10 +21,9 @@ mod wire;
 use addresses::*;
 use common::machine;
 use dead_links::*;
-use handshake::*;
-use libtest_mimic::Arguments;
-use output::*;
 use figures::*;
+use handshake::*;
+use output::*;
 use simultaneous::*;
 use termination::*;
 
@@ -76,7 +75,5 @@ fn main() {
             test();
         }));
     }
-    // They wait for the kernel's timers most of the time. What they print is read one by one.
-    let is_read = Arguments::from_args().nocapture;
-    machine::run(trials, if is_read { 1 } else { 8 });
+    machine::run(trials, 8); // they wait for the kernel's timers most of the time
 }

@@ -40,17 +40,22 @@ pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
 
     client.send("ACK", 1, 1, b"hello\n");
     client.expect("ACK", 1, 7, b"");
+    client.remark = "(lost)";
     let first = client.expect("ACK", 1, 7, b"hello\n");
     wait_reading_socket(child); // write has returned
+    client.kernel_state();
     assert_eq!(send_q(), 6);
 
+    client.remark = "(retransmitted)";
     let again = client.expect("ACK", 1, 7, b"hello\n");
     let gap = again.time - first.time;
     assert!(gap > Duration::from_millis(100), "again after {gap:?}");
+    client.kernel_state();
     assert_eq!(send_q(), 6);
 
     client.send("ACK", 7, 7, b"");
     wait_until("the ACK to empty the send buffer", || send_q() == 0);
+    client.kernel_state();
 }
 
 pub fn a_second_small_echo_does_not_wait_for_the_ack_of_the_first() {

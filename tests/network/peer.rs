@@ -1,10 +1,11 @@
 //! The other host, played by the test: it sends the segments that the test makes, and
 //! compares those that the kernel sends.
 
-use crate::common::{tcp_state, wait_state};
+use crate::common::{show_at, show_state, wait_state};
 use crate::namespace::{VETH0_MAC, VETH1_MAC};
-use crate::wire::{Segment, Wire, show};
+use crate::wire::{Segment, Wire};
 use etherparse::{PacketBuilder, TcpOptionElement};
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The addresses of both ends of the link.
@@ -22,6 +23,8 @@ pub struct Peer {
     pub mss: u16,
     /// The last segment that was expected.
     last: Option<Segment>,
+    /// What a reader is told of the next segment.
+    pub remark: &'static str,
 }
 
 impl Peer {
@@ -34,6 +37,7 @@ impl Peer {
             isn: 1_000_000,
             mss: 1460,
             last: None,
+            remark: "",
         }
     }
 
@@ -66,7 +70,7 @@ impl Peer {
             let segment = self.wire.next();
             if segment.to == self.addr && segment.flags == "SYN" {
                 self.kernel = segment.from;
-                self.wire.show(&segment);
+                self.show(&segment);
                 self.last = Some(segment.clone());
                 return segment;
             }
@@ -110,7 +114,7 @@ impl Peer {
         let mut frame = Vec::new();
         segment.write(&mut frame, data).unwrap();
         let segment = self.wire.send(&frame);
-        self.wire.show(&segment);
+        self.show(&segment);
     }
 
     /// The next segment that the kernel sends on this connection.
@@ -119,7 +123,7 @@ impl Peer {
         loop {
             let segment = self.wire.next();
             if (segment.from, segment.to) == (self.kernel, self.addr) {
-                self.wire.show(&segment);
+                self.show(&segment);
                 return segment;
             }
         }
@@ -145,26 +149,31 @@ impl Peer {
         }
     }
 
+    fn show(&mut self, segment: &Segment) {
+        let Segment { side, from, to, .. } = segment;
+        let remark = mem::take(&mut self.remark);
+        let line = format!("{side} {from} > {to}: {segment} {remark}");
+        show_at(segment.time, line.trim_end());
+    }
+
     /// Waits until the kernel has forgotten the connection, and has sent nothing more: then it
     /// answers with a reset.
     #[track_caller]
     pub fn expect_gone(&mut self) {
         wait_state(self.kernel, self.addr, None);
+        self.remark = "(only to see the RST)";
         self.send("ACK", 1, 1, b"");
         self.expect("RST", 1, 0, b"");
     }
 
     /// The state of the kernel's end.
     pub fn kernel_state(&self) -> Option<&'static str> {
-        let state = tcp_state(self.kernel, self.addr);
-        show(format!("{:9}state {}", "", state.unwrap_or("CLOSED")));
-        state
+        show_state(self.kernel, self.addr)
     }
 
     /// Waits until the kernel's end is in this state.
     pub fn wait_kernel_state(&self, state: &str) {
         wait_state(self.kernel, self.addr, state);
-        self.kernel_state();
     }
 }
 

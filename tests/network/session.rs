@@ -118,6 +118,8 @@ fn carry(mut client: Host, mut server: Host) -> Vec<(Segment, [&'static str; 2])
         before = "CLOSED";
         let to_server = segment.to == server.local;
         let to = if to_server { &mut server } else { &mut client };
+        let states = format!("(client {of_client}, server {of_server})");
+        show(format_args!("{}: {segment} {states}", segment.side));
         to.wire.send(&copy(&segment.frame));
         carried.push((segment, [of_client, of_server]));
         if to_server && of_server == "LAST_ACK" {

@@ -40,10 +40,12 @@ pub fn w8_a14_time_wait_answers_a_second_fin_with_the_last_ack_again() {
     let mut server = ended_client();
     assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
     server.send("FIN ACK", 7, 8, b"");
+    server.remark = "(lost)";
     server.expect("ACK", 8, 8, b"");
     server.wait_kernel_state("TIME_WAIT");
 
     // As if that ACK were lost:
+    server.remark = "(retransmitted)";
     server.send("FIN ACK", 7, 8, b"");
 
     server.expect("ACK", 8, 8, b"");
@@ -60,8 +62,10 @@ pub fn w8_a18_a19_the_server_sends_its_fin_again_until_the_last_ack_comes() {
 
     stopped.go_on();
 
+    client.remark = "(its ACK is lost)";
     let fin = client.expect("FIN ACK", 1, 2, b"");
     assert_eq!(client.kernel_state(), Some("LAST_ACK"));
+    client.remark = "(retransmitted)";
     let again = client.expect("FIN ACK", 1, 2, b"");
     assert!(again.time - fin.time > Duration::from_millis(100));
     assert_eq!(client.kernel_state(), Some("LAST_ACK"));
@@ -95,6 +99,7 @@ pub fn w9_an_old_duplicate_in_time_wait_is_discarded() {
     server.send("FIN ACK", 7, 8, b"");
     server.expect("ACK", 8, 8, b"");
 
+    server.remark = "(old duplicate)";
     server.send("ACK", 1, 7, b"hello\n");
 
     // The answer says only what the connection has had.
@@ -112,6 +117,8 @@ pub fn w10_the_end_in_time_wait_starts_no_new_incarnation() {
 
     let why = reason(Errno::EADDRNOTAVAIL);
     ended.failed(&format!("tcpcli: connect error: 192.0.2.2:9877: {why}"));
+    show(ended.stderr.trim_end());
+    server.remark = "(retransmitted)";
     server.send("FIN ACK", 7, 8, b"");
     server.expect("ACK", 8, 8, b""); // and no SYN before it
 }
@@ -132,10 +139,14 @@ pub fn w10_over_loopback_the_end_in_time_wait_starts_one_after_a_second() {
     wait_until("a refusal, and then a new incarnation", || {
         let ended = run(&mut tcpcli(server.addr));
         if ended.code == Some(0) {
+            show("a new incarnation");
             return is_refused;
         }
         ended.failed(&refused);
-        is_refused = true;
+        is_refused = is_refused || {
+            show(&refused);
+            true
+        };
         false
     });
 }
@@ -150,12 +161,14 @@ pub fn w10_in_time_wait_a_syn_that_may_be_old_is_refused_and_a_newer_one_is_take
     assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
 
     client.isn += 1;
+    client.remark = "(its sequence number may be old)";
     client.send("SYN", 0, 0, b"");
     // The old connection's ACK: it has had everything up to 2, seen from the new SYN 1.
     client.expect("ACK", 2, 1, b"");
     assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
 
     client.isn += 2; // the first number that the old connection has not had
+    client.remark = "(its sequence number is newer)";
     client.send("SYN", 0, 0, b"");
     client.expect("SYN ACK", 0, 1, b"");
     client.send("ACK", 1, 1, b"");

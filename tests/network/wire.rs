@@ -2,7 +2,6 @@
 
 use crate::common::*;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use libtest_mimic::Arguments;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::sockopt::{ReceiveTimeout, ReceiveTimestampns};
 use nix::sys::socket::{
@@ -14,7 +13,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A TCP segment. Sequence numbers are relative to the initial ones, as in `tcpdump`'s
@@ -59,8 +57,6 @@ pub struct Wire {
     pub isn: HashMap<(SocketAddr, SocketAddr), u32>,
     /// Where the first SYN goes to.
     server: Option<SocketAddr>,
-    /// The time of the first segment that it shows.
-    start: Option<Duration>,
 }
 
 impl Wire {
@@ -81,7 +77,6 @@ impl Wire {
                 .unwrap(),
             isn: HashMap::new(),
             server: None,
-            start: None,
         }
     }
 
@@ -129,16 +124,6 @@ impl Wire {
         }
     }
 
-    /// Prints a segment, if its reader asked for it.
-    pub fn show(&mut self, segment: &Segment) {
-        if self.start.is_none() {
-            show(String::new()); // after the test's name
-        }
-        let start = *self.start.get_or_insert(segment.time);
-        let seconds = segment.time.saturating_sub(start).as_secs_f64();
-        show(format!("{seconds:8.3} {}: {segment}", segment.side));
-    }
-
     /// The TCP segment in a frame, if it holds one.
     fn parse(&mut self, frame: &[u8], time: Duration) -> Option<Segment> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
@@ -173,13 +158,5 @@ impl Wire {
             data: tcp.payload().to_vec(),
             frame: frame.to_vec(),
         })
-    }
-}
-
-/// Prints a line, if its reader asked for it: `cargo test w8_ -- --nocapture`.
-pub fn show(line: String) {
-    static ASKED: LazyLock<bool> = LazyLock::new(|| Arguments::from_args().nocapture);
-    if *ASKED {
-        println!("{line}");
     }
 }

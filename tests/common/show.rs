@@ -1,0 +1,43 @@
+//! What a test saw, for a reader of `cargo test o1_ -- --nocapture`.
+
+use super::*;
+use std::env;
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Whether a reader asked for it. libtest-mimic knows the flag, but does not capture anything.
+pub static IS_ASKED: LazyLock<bool> = LazyLock::new(|| env::args().any(|arg| arg == "--nocapture"));
+
+/// The test that showed the last line (if it has a thread of its own), and the time of its first line.
+static SHOWN: Mutex<(String, Option<Duration>)> = Mutex::new((String::new(), None));
+
+/// Starts the output of a test whose name is printed already, without a newline.
+pub fn show_first() {
+    if *IS_ASKED {
+        println!();
+        SHOWN.lock().unwrap().1 = None;
+    }
+}
+
+/// Prints a line that is true now, if its reader asked for it.
+pub fn show(line: impl Display) {
+    show_at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap(), line);
+}
+
+/// Prints a line that was true at this time since 1970, if its reader asked for it.
+pub fn show_at(time: Duration, line: impl Display) {
+    if !*IS_ASKED {
+        return;
+    }
+    let mut shown = SHOWN.lock().unwrap();
+    // The standard harness names the thread after the test, and runs several at a time.
+    let thread = thread::current();
+    let test = thread.name().filter(|name| *name != "main");
+    if let Some(test) = test.filter(|name| *name != shown.0) {
+        println!("\n{test}:");
+        shown.0 = test.to_owned();
+    }
+    let start = *shown.1.get_or_insert(time);
+    let seconds = time.saturating_sub(start).as_secs_f64();
+    println!("{seconds:6.3} {line}");
+}
