@@ -14,17 +14,32 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::{io, process::ExitStatus, sync::Once};
 
-/// sigaction(2): installs [`sig_chld`] for `SIGCHLD`, and unblocks the signal, because the process may have
-/// inherited it blocked.
+/// Installs [`sig_chld`] for `SIGCHLD`, and unblocks the signal, because the process may have
+/// inherited it blocked: [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html).
 ///
-/// Unlike the book's Signal it does not set SA_RESTART, so that readers see EINTR: a call that is blocked
-/// when the signal arrives fails with it. When a child terminates, that is the parent's accept, which
-/// [`Accept`](crate::Accept) restarts; str_echo has its `goto again` for the same reason. A child that
-/// merely stops generates no SIGCHLD. Children that terminated before Signal stay zombies until the next
-/// SIGCHLD.
+/// Unlike the book's Signal it does not set SA_RESTART, so that readers see EINTR: a call that is
+/// blocked when the signal arrives fails with it. When a child terminates, that is the parent's
+/// accept, which [`Accept`](crate::Accept) restarts; str_echo has its `goto again` for the same
+/// reason. A child that merely stops generates no SIGCHLD. Children that terminated before Signal
+/// stay zombies until the next SIGCHLD.
 ///
 /// # Errors
 /// `sigaction error: SIGNAL: …`: sig_chld is only for SIGCHLD.
+///
+/// # Examples
+/// ```
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// Signal(SIGCHLD, sig_chld)?;
+/// // SAFETY: this process is single-threaded.
+/// let ForkResult::Parent { child } = (unsafe { Fork() }?) else {
+///     _exit(0);
+/// };
+/// wait_for_room(1); // until the handler has reaped it
+/// assert!(!std::fs::exists(format!("/proc/{child}"))?);
+/// # Ok(())
+/// # }
+/// ```
 pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
     ensure!(
         signo == SIGCHLD,
