@@ -36,6 +36,7 @@ fn main() {
     let allowed = namespace::allow();
     let tests = tests![
         s1_addresses_of_both_families_reach_the_server_and_the_trace_knows_them,
+        connect_fails_when_the_ephemeral_ports_are_used_up,
         w1_a2_a6_connect_returns_when_the_servers_syn_has_come,
         w2_a3_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again,
         w1_w3_a4_an_entry_stays_in_syn_rcvd_until_the_third_segment_then_accept_returns,
