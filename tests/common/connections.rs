@@ -9,14 +9,14 @@ pub struct Connection {
     pub local: SocketAddr,
     pub remote: SocketAddr,
     pub state: &'static str,
-    /// Bytes sent and not acknowledged.
+    /// Bytes sent but not yet acknowledged.
     pub tx_queue: u64,
-    /// Bytes received and not read; of a listening socket, connections not accepted.
+    /// Bytes received but not yet read; for a listening socket, connections not yet accepted.
     pub rx_queue: u64,
-    /// Which timer runs (2 keep-alive, 3 TIME_WAIT), and in how long it ends.
+    /// The timer that is running (2 keepalive, 3 TIME_WAIT), and the time until it expires.
     pub timer: u8,
     pub expires: Duration,
-    /// 0 while no process holds it.
+    /// 0 if no process holds the socket.
     pub inode: u64,
 }
 
@@ -28,15 +28,15 @@ impl fmt::Display for Connection {
         write!(f, "Recv-Q {} Send-Q {}", self.rx_queue, self.tx_queue)?;
         let timer = match self.timer {
             1 => "retransmits",
-            3 => "ends",
-            4 => "probe",
+            3 => "expires",
+            4 => "probes",
             _ => return Ok(()), // none, or keepalive's two hours
         };
         write!(f, ", {timer} in {:.2} s", self.expires.as_secs_f64())
     }
 }
 
-/// The states in the order of the kernel's numbers, from 1 on.
+/// The states in the order of the kernel's numbers, which start at 1.
 pub const STATES: &str = "ESTABLISHED SYN_SENT SYN_RCVD FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT CLOSED \
     CLOSE_WAIT LAST_ACK LISTEN CLOSING SYN_RCVD";
 
@@ -45,7 +45,7 @@ pub fn connections(port: u16) -> Vec<Connection> {
     rows(&format!(":{port:04X} "))
 }
 
-/// The rows that contain this text. After a benchmark the table may have 50,000 others.
+/// The rows that contain this text. Only these are parsed: a benchmark may leave 50,000 others.
 fn rows(text: &str) -> Vec<Connection> {
     let mut rows = Vec::new();
     for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
@@ -78,8 +78,8 @@ fn row(line: &str) -> Connection {
     }
 }
 
-/// `0100007F:2695`: words of the machine's own byte order. An IPv4 address in the IPv6
-/// table becomes an IPv4 address.
+/// Parses `0100007F:2695`, whose words are in host byte order. An IPv4-mapped IPv6 address
+/// becomes an IPv4 address.
 fn address(text: &str) -> SocketAddr {
     let (ip, port) = text.split_once(':').unwrap();
     let mut bytes = Vec::new();
@@ -94,13 +94,13 @@ fn address(text: &str) -> SocketAddr {
     SocketAddr::new(ip, u16::from_str_radix(port, 16).unwrap())
 }
 
-/// One end of a connection: the row whose own address is `local`.
+/// One end of a connection: the row from `local` to `remote`.
 pub fn connection(local: SocketAddr, remote: SocketAddr) -> Option<Connection> {
     let this = |row: &Connection| row.local == local && row.remote == remote;
     connections(local.port()).into_iter().find(this)
 }
 
-/// The connection of a client process, which has no other.
+/// The only connection of a client process.
 pub fn connection_of(client: Pid) -> Option<Connection> {
     sockets(client).into_iter().find_map(|inode| {
         let rows = rows(&format!(" {inode} ")).into_iter();
@@ -108,7 +108,7 @@ pub fn connection_of(client: Pid) -> Option<Connection> {
     })
 }
 
-/// The state of one end of a connection; `None` when the kernel does not know it any more.
+/// The state of one end of a connection; `None` if the kernel no longer has it.
 pub fn tcp_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
     connection(local, remote).map(|row| row.state)
 }
@@ -123,17 +123,17 @@ pub fn show_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str>
     row.map(|row| row.state)
 }
 
-/// Waits until one end of a connection is in a state (`None`: is gone).
+/// Waits until one end of a connection is in the given state, or is gone (`None`).
 pub fn wait_state<'a>(local: SocketAddr, remote: SocketAddr, state: impl Into<Option<&'a str>>) {
     let state = state.into();
-    let what = format!("{local} to {remote} to be in {state:?}");
+    let what = format!("the connection from {local} to {remote} to reach {state:?}");
     wait_until(what, || tcp_state(local, remote) == state);
     show_state(local, remote);
 }
 
-/// Waits until as many bytes have come to `local` that its process has not read.
+/// Waits until `bytes` unread bytes are in the receive buffer of `local`.
 pub fn wait_received(local: SocketAddr, remote: SocketAddr, bytes: u64) {
-    let what = format!("{bytes} bytes from {remote} to be at {local}");
+    let what = format!("{bytes} unread bytes from {remote} at {local}");
     wait_until(what, || {
         connection(local, remote).is_some_and(|row| row.rx_queue == bytes)
     });
@@ -145,17 +145,17 @@ pub fn listening(port: u16) -> Vec<Connection> {
     connections(port).into_iter().filter(its).collect()
 }
 
-/// How many complete connections wait for accept on a port.
+/// The number of connections in the completed connection queue of a port.
 pub fn queued(port: u16) -> u64 {
     listening(port)[0].rx_queue
 }
 
-/// Shows how many they are.
+/// Shows that number.
 pub fn show_queue(port: u16) {
     show(format_args!("completed connection queue: {}", queued(port)));
 }
 
-/// The address at which a process listens, once it does.
+/// Waits until a process listens, and returns its address.
 pub fn listening_address(pid: Pid) -> SocketAddr {
     wait_while_alive(pid, "the server to listen", || {
         let inodes = sockets(pid);

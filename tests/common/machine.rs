@@ -1,17 +1,17 @@
-//! Tests of what a machine may forbid: they are shown as ignored there, with the reason.
+//! Tests of what a machine may forbid. There they are shown as ignored, with the reason.
 
 use super::{IS_ASKED, show_first};
 use libtest_mimic::{Arguments, Completion, Trial};
 
 pub type Test = (&'static str, fn());
 
-/// Names each test function: `tests![one, other]`.
+/// Pairs each test function with its name: `tests![one, other]`.
 #[macro_export]
 macro_rules! tests {
     ($($test:ident),* $(,)?) => { [$((stringify!($test), $test as fn())),*] };
 }
 
-/// Tests that are ignored, with the reason, where this machine has not got what they need.
+/// Makes trials of the tests. They are ignored, with the reason, unless this machine allows them.
 pub fn trials(allowed: &Result<(), String>, tests: impl IntoIterator<Item = Test>) -> Vec<Trial> {
     let tests = tests.into_iter();
     let trial = |(name, test)| trial(name, allowed.clone(), test);
@@ -33,8 +33,8 @@ pub fn trial(
     })
 }
 
-/// Runs the tests as the standard harness does, at most so many at a time. If they show what they
-/// see, they run one by one.
+/// Runs the tests as the standard harness does, at most `threads` at a time, or one at a time if
+/// they show what they see.
 pub fn run(trials: Vec<Trial>, threads: usize) -> ! {
     let threads = if *IS_ASKED { 1 } else { threads };
     let mut arguments = Arguments::from_args();

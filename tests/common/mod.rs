@@ -1,6 +1,5 @@
-//! The tests' harness: starts the real programs, ends them, and reads what the kernel says
-//! of them.
-#![allow(dead_code, unused_imports)] // each test file uses its own part
+//! The test harness: it starts and kills the real programs, and reads their state from the kernel.
+#![allow(dead_code, unused_imports)] // each test file uses only a part
 
 mod connections;
 pub mod machine;
@@ -40,24 +39,23 @@ use std::thread::JoinHandle;
 pub const TCPSERV: &str = env!("CARGO_BIN_EXE_tcpserv");
 pub const TCPCLI: &str = env!("CARGO_BIN_EXE_tcpcli");
 
-/// How long a test waits for one event before it fails. The longest wait seen, beside two
-/// busy loops on two cores with 16 tests at a time, is one second (and the time of an idle
-/// timeout).
+/// How long a test waits for an event before it fails. With 16 tests at a time and two busy
+/// loops on two cores, the longest wait seen is one second (plus any idle timeout).
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How the programs print an error: the C library's words for it, and its number.
+/// An error as the programs print it: the C library's text, and the number.
 pub fn reason(errno: Errno) -> String {
     Error::from(errno).to_string()
 }
 
-/// Waits for an event: calls `look` until it returns something.
+/// Waits for an event by calling `look` until it returns `Some`.
 pub fn wait_for<T>(what: impl Display, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(start.elapsed() < DEADLINE, "waited in vain for {what}");
+        assert!(start.elapsed() < DEADLINE, "timed out waiting for {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -66,12 +64,12 @@ pub fn wait_until(what: impl Display, mut is_so: impl FnMut() -> bool) {
     wait_for(what, || is_so().then_some(()));
 }
 
-/// Waits for an event that cannot come any more when this process has ended.
+/// Waits for an event that can no longer occur once this process has terminated.
 pub fn wait_while_alive<T>(pid: Pid, what: impl Display, mut look: impl FnMut() -> Option<T>) -> T {
     wait_for(&what, || {
-        let over = ended(pid); // before the look: the event may have been its last act
+        let over = ended(pid); // checked before `look`, because the event may be its last act
         let seen = look();
-        assert!(seen.is_some() || !over, "{pid} has ended before {what}");
+        assert!(seen.is_some() || !over, "gave up waiting for {what}: {pid} has terminated");
         seen
     })
 }
@@ -81,7 +79,7 @@ pub fn join<T>(what: impl Display, thread: JoinHandle<T>) -> T {
     thread.join().unwrap()
 }
 
-/// What a program writes, read by a thread as it comes.
+/// A program's output, which a thread reads as it arrives.
 struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
@@ -93,7 +91,7 @@ impl Output {
         let heard = bytes.clone();
         let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
-            // A terminal that no process has open any more ends with an error (EIO).
+            // Once no process has a terminal open, reading from it fails (EIO).
             while let Ok(n @ 1..) = from.read(&mut piece) {
                 heard.lock().unwrap().extend(&piece[..n]);
             }
@@ -106,28 +104,28 @@ impl Output {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
-    /// The whole lines so far.
+    /// The complete lines so far.
     fn lines(&self) -> Vec<String> {
         let text = self.so_far();
         let (lines, _) = text.rsplit_once('\n').unwrap_or_default();
         lines.lines().map(str::to_owned).collect()
     }
 
-    /// All of it, when nobody can write more.
+    /// All of the output, once nobody can write any more.
     fn whole(&mut self) -> Vec<u8> {
         if let Some(reader) = self.reader.take() {
-            join("the end of what it writes", reader);
+            join("the end of the output", reader);
         }
         self.bytes.lock().unwrap().clone()
     }
 }
 
-/// A file in memory: nothing of it is left, however the test ends.
+/// A file in memory, which leaves nothing behind however the test ends.
 pub fn memory_file() -> File {
     memfd_create("test", MFdFlags::MFD_CLOEXEC).unwrap().into()
 }
 
-/// A pipe: its reading and its writing end.
+/// The read end and the write end of a pipe.
 pub fn pipe() -> (File, File) {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     (reader.into(), writer.into())

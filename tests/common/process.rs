@@ -1,4 +1,4 @@
-//! Processes: how the tests start them, signals, and what /proc says of them.
+//! Processes: starting them, sending signals, and reading their state from /proc.
 
 use super::*;
 use nix::libc::c_long;
@@ -11,32 +11,32 @@ use rlimit::{Resource, prlimit};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus};
 
-/// Starts a program, which the kernel kills when the thread that calls this ends.
+/// Starts a program that the kernel kills when the calling thread terminates.
 pub fn spawn(command: &mut Command) -> Child {
-    // What the shell that runs the tests has in its environment is not meant for them.
+    // A LISTENQ in the environment of `cargo test` is not meant for the programs.
     if command.get_envs().all(|(name, _)| name != "LISTENQ") {
         command.env_remove("LISTENQ");
     }
     let test = Pid::this();
     let before_exec = move || {
-        // A script that runs the tests in the background has both ignored.
+        // Both may be ignored, for example if a script runs the tests in the background.
         for signal in [Signal::SIGINT, Signal::SIGTERM] {
-            // SAFETY: SIG_DFL is no function that could do harm.
+            // SAFETY: SIG_DFL is not a function that could do harm.
             unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
         }
         set_pdeathsig(Signal::SIGKILL)?;
         if getppid() != test {
-            return Err(Errno::ESRCH.into()); // the test ended before that
+            return Err(Errno::ESRCH.into()); // the test terminated first
         }
         Ok(())
     };
-    // SAFETY: between fork and exec it makes system calls only, and allocates nothing.
+    // SAFETY: between fork and exec it only makes system calls, and allocates nothing.
     let spawned = unsafe { command.pre_exec(before_exec) }.spawn();
     spawned.unwrap_or_else(|why| panic!("{command:?}: {why}"))
 }
 
 pub fn wait_end(process: &mut Child) -> ExitStatus {
-    wait_for("the program's end", || process.try_wait().unwrap())
+    wait_for("the program to exit", || process.try_wait().unwrap())
 }
 
 pub fn signal(pid: Pid, signal: Signal) {
@@ -44,7 +44,7 @@ pub fn signal(pid: Pid, signal: Signal) {
     kill(pid, signal).unwrap_or_else(|errno| panic!("{signal} to {pid}: {errno}"));
 }
 
-/// A stopped process. When this is dropped, it continues.
+/// A stopped process, which continues when this is dropped.
 pub struct Stopped(Pid);
 
 pub fn stop(pid: Pid) -> Stopped {
@@ -56,7 +56,7 @@ pub fn stop(pid: Pid) -> Stopped {
 }
 
 impl Stopped {
-    /// Lets it continue.
+    /// Continues the process.
     pub fn go_on(self) {
         show_process(self.0, Signal::SIGCONT);
     }
@@ -78,26 +78,26 @@ pub fn show_process(pid: Pid, what: impl Display) {
     show(format_args!("{name}[{pid}]: {what}"));
 }
 
-/// `S` asleep, `R` running, `T` stopped, `Z` zombie; `None` when it is gone.
+/// `S` sleeping, `R` running, `T` stopped, `Z` zombie; `None` if the process is gone.
 pub fn process_state(pid: Pid) -> Option<char> {
     Some(stat(pid)?.state)
 }
 
-/// Whether a process has ended; as a zombie it is not yet gone.
+/// Whether a process has terminated. It may still be a zombie.
 pub fn ended(pid: Pid) -> bool {
     matches!(process_state(pid), None | Some('Z'))
 }
 
-/// Whether a process has ended, and its parent has waited for it.
+/// Whether a process has terminated and been reaped.
 pub fn gone(pid: Pid) -> bool {
     process_state(pid).is_none()
 }
 
-/// Waits until a process has ended, and returns its status as its parent's wait will see
-/// it. The parent must not have waited for it.
+/// Waits until a process terminates, and returns the status that its parent's wait will report.
+/// The parent must not reap it first.
 pub fn zombie_status(pid: Pid) -> i32 {
-    wait_until(format_args!("the end of {pid}"), || ended(pid));
-    stat(pid).expect("it is a zombie").exit_code.unwrap()
+    wait_until(format_args!("{pid} to terminate"), || ended(pid));
+    stat(pid).expect("it should be a zombie").exit_code.unwrap()
 }
 
 fn processes(is_meant: impl Fn(&Stat) -> bool) -> Vec<Pid> {
@@ -107,19 +107,19 @@ fn processes(is_meant: impl Fn(&Stat) -> bool) -> Vec<Pid> {
     meant.map(|stat| Pid::from_raw(stat.pid)).collect()
 }
 
-/// The children of a process, zombies too.
+/// The children of a process, including zombies.
 pub fn children(parent: Pid) -> Vec<Pid> {
     processes(|stat| stat.ppid == parent.as_raw())
 }
 
-/// The processes of a session, which has its leader's number, but for zombies.
+/// The processes in this leader's session, except zombies.
 pub fn members_of_session(leader: Pid) -> Vec<Pid> {
     processes(|stat| stat.session == leader.as_raw() && stat.state != 'Z')
 }
 
-/// The process group that reads the terminal of a process.
+/// The foreground process group of a process's terminal.
 pub fn foreground(pid: Pid) -> Pid {
-    Pid::from_raw(stat(pid).expect("the process has ended").tpgid)
+    Pid::from_raw(stat(pid).expect("the process has terminated").tpgid)
 }
 
 pub fn wait_asleep(pid: Pid) {
@@ -136,8 +136,8 @@ fn is_in_call(pid: Pid, number: c_long, kind: &str) -> Option<bool> {
             argument_registers,
             ..
         }) => (syscall_number as c_long == number, argument_registers[0]),
-        // Nobody may see that (Yama's ptrace_scope 2 and 3), but the kernel's function. It does
-        // not tell a write from a read.
+        // Yama's ptrace_scope 2 and 3 hide the system call. The kernel function remains visible,
+        // but it is the same for a read and a write.
         Err(ProcError::PermissionDenied(_)) => {
             let function = match (number, kind) {
                 (libc::SYS_accept4, _) => "inet_csk_accept",
@@ -154,14 +154,14 @@ fn is_in_call(pid: Pid, number: c_long, kind: &str) -> Option<bool> {
     Some(is_it && (kind.is_empty() || is_kind()?))
 }
 
-/// Waits until a process sleeps in a system call on a descriptor of the given kind; empty for
-/// a call without a descriptor.
+/// Waits until a process is blocked in a system call on a descriptor of the given kind, which is
+/// empty for a call without a descriptor.
 pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
     let asleep_in = || {
         let is_it = is_in_call(pid, number, kind)?;
         (is_it && process_state(pid) == Some('S')).then_some(())
     };
-    let what = format!("{pid} to sleep in system call {number}");
+    let what = format!("{pid} to block in system call {number}");
     wait_while_alive(pid, what, asleep_in);
 }
 
@@ -175,7 +175,7 @@ pub fn wait_writing_socket(pid: Pid) {
     show_process(pid, "blocked in write on its socket");
 }
 
-/// Waits until a process sleeps in read(2) on its standard input, which is a pipe.
+/// Waits until a process is blocked in read(2) on its standard input, which is a pipe.
 pub fn wait_reading_input(pid: Pid) {
     wait_asleep_in(libc::SYS_read, pid, "pipe:");
     show_process(pid, "blocked in read on its standard input");
@@ -191,7 +191,7 @@ pub fn descriptors(pid: Pid) -> Vec<FDInfo> {
     descriptors.into_iter().flatten().flatten().collect()
 }
 
-/// The inodes of the sockets that a process has made. Those that it inherited are the test's, too.
+/// The inodes of the sockets that a process has created, without those inherited from the test.
 pub fn sockets(pid: Pid) -> Vec<u64> {
     let sockets = |pid| {
         let descriptors = descriptors(pid).into_iter();
@@ -206,8 +206,8 @@ pub fn sockets(pid: Pid) -> Vec<u64> {
         .collect()
 }
 
-/// How many calls of read and write a process has made, and of how many bytes. It counts also
-/// what children did for which the process has waited.
+/// The numbers of read and write calls that a process has made, and of bytes transferred. They
+/// include those of the children that it has reaped.
 pub fn io(pid: Pid) -> Io {
     Process::new(pid.as_raw()).unwrap().io().unwrap()
 }
@@ -216,7 +216,7 @@ pub fn status(pid: Pid) -> Status {
     Process::new(pid.as_raw()).unwrap().status().unwrap()
 }
 
-/// Sets a soft limit of a running process, as high as it may be at most, and returns what it was.
+/// Sets a soft limit of a running process, at most to its hard limit, and returns the old one.
 pub fn set_limit(pid: Pid, resource: Resource, soft: u64) -> u64 {
     let (mut before, mut hard) = (0, 0);
     prlimit(pid.as_raw(), resource, None, Some((&mut before, &mut hard))).unwrap();
@@ -224,7 +224,7 @@ pub fn set_limit(pid: Pid, resource: Resource, soft: u64) -> u64 {
     before
 }
 
-/// The system calls by which C libraries fork.
+/// The system calls that C libraries use to fork.
 pub const FORKS: &[c_long] = &[
     libc::SYS_clone,
     libc::SYS_clone3,
@@ -232,8 +232,7 @@ pub const FORKS: &[c_long] = &[
     libc::SYS_fork,
 ];
 
-/// Lets the kernel answer these system calls of a program with an error, as a sandbox does
-/// (seccomp).
+/// Makes these system calls fail in a program, as a sandbox does (seccomp).
 pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
     let statement = |code: u32, jf, k| libc::sock_filter {
         code: code as u16,
@@ -257,7 +256,7 @@ pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
         };
         let (mode, program) = (libc::SECCOMP_MODE_FILTER, &raw const program);
         set_no_new_privs()?;
-        // SAFETY: `program` and the filter that it points to live through the call.
+        // SAFETY: `program` and the filter that it points to outlive the call.
         Errno::result(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, program) })?;
         Ok(())
     };

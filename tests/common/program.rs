@@ -1,11 +1,11 @@
-//! A running tcpcli, or another program that is to end by itself.
+//! A running tcpcli, or another program that exits on its own.
 
 use super::*;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, ChildStdout};
 
-/// A tcpcli for a server, not yet started.
+/// The command that starts a tcpcli for this server.
 pub fn tcpcli(server: SocketAddr) -> Command {
     let mut command = Command::new(TCPCLI);
     command.arg(server.ip().to_string());
@@ -13,7 +13,7 @@ pub fn tcpcli(server: SocketAddr) -> Command {
     command
 }
 
-/// A running program. Dropped, it is killed.
+/// A running program, which is killed when dropped.
 pub struct Program {
     process: Child,
     stdin: Option<ChildStdin>,
@@ -29,22 +29,22 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Asserts that it printed this, said nothing, and exited with status 0.
+    /// Asserts that the program printed this and no messages, and exited with status 0.
     #[track_caller]
     pub fn succeeded(&self, stdout: &[u8]) {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
         let start = String::from_utf8_lossy(&stdout[..stdout.len().min(100)]);
-        assert!(self.stdout == stdout, "not {start:?} …");
+        assert!(self.stdout == stdout, "standard output is not {start:?} …");
     }
 
-    /// Asserts that it said this on standard error, and exited with status 1.
+    /// Asserts that the program printed this on standard error, and exited with status 1.
     #[track_caller]
     pub fn failed(&self, said: &str) {
         let expected = (Some(1), format!("{said}\n"));
         assert_eq!((self.code, self.stderr.clone()), expected);
     }
 
-    /// Asserts that a part of its echo did not come, and that it said so.
+    /// Asserts that tcpcli reported that part of its echo is missing.
     #[track_caller]
     pub fn terminated_prematurely(&self) {
         self.failed("tcpcli: str_cli: server terminated prematurely");
@@ -52,7 +52,7 @@ impl Ended {
 }
 
 impl Program {
-    /// A tcpcli with these arguments besides the server's address, and a pipe at each end.
+    /// Starts a tcpcli for this server with these further arguments, between two pipes.
     pub fn tcpcli(server: SocketAddr, args: &[&str]) -> Program {
         Program::spawn(tcpcli(server).args(args), Stdio::piped(), Stdio::piped())
     }
@@ -63,7 +63,7 @@ impl Program {
         stdout: impl Into<Stdio>,
     ) -> Program {
         let mut process = spawn(command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()));
-        // So that the command holds no copy of what the caller gave.
+        // So that the command holds no copies of the caller's descriptors.
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Program {
             stdin: process.stdin.take(),
@@ -73,12 +73,12 @@ impl Program {
         }
     }
 
-    /// A tcpcli that is connected to a server of the test's own.
+    /// A tcpcli that is connected to a server in the test itself.
     pub fn tcpcli_with_own_server(args: &[&str]) -> (Program, TcpStream) {
         Program::with_own_server(|addr| Program::tcpcli(addr, args))
     }
 
-    /// A client that is connected to a server of the test's own.
+    /// A client that is connected to a server in the test itself.
     pub fn with_own_server(client: impl FnOnce(SocketAddr) -> Program) -> (Program, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = client(listener.local_addr().unwrap());
@@ -90,14 +90,14 @@ impl Program {
         Pid::from_raw(self.process.id() as i32)
     }
 
-    /// Its address, once it is connected.
+    /// The client's address, once it is connected.
     pub fn addr(&self) -> SocketAddr {
-        // If the server has ended already, its state is another one.
+        // The server may already have closed the connection, so any later state will do.
         let connected = || connection_of(self.pid()).filter(|row| row.state != "SYN_SENT");
         wait_while_alive(self.pid(), "tcpcli to be connected", connected).local
     }
 
-    /// What it has said so far on standard error.
+    /// The lines printed so far on standard error.
     pub fn said(&self) -> Vec<String> {
         self.said.lines()
     }
@@ -105,25 +105,25 @@ impl Program {
     pub fn type_in(&mut self, bytes: &[u8]) {
         show_process(self.pid(), format_args!("input, {} bytes", bytes.len()));
         let stdin = self.stdin.as_mut().unwrap();
-        // So much fits into a pipe that can be written to at all (PIPE_BUF).
+        // A pipe that poll reports as writable has room for this much (PIPE_BUF).
         for piece in bytes.chunks(4096) {
-            assert!(ready(stdin, PollFlags::POLLOUT), "it reads no input");
+            assert!(ready(stdin, PollFlags::POLLOUT), "the program does not read its input");
             stdin.write_all(piece).unwrap();
         }
     }
 
-    /// Its standard input, for a thread to type in.
+    /// Takes the program's standard input, for a thread to type in.
     pub fn take_input(&mut self) -> ChildStdin {
         self.stdin.take().unwrap()
     }
 
-    /// End of file on its standard input: Ctrl-D.
+    /// Ends the program's standard input, as Ctrl-D does.
     pub fn ctrl_d(&mut self) {
         show_process(self.pid(), "end of input");
         self.stdin = None;
     }
 
-    /// The next `n` bytes that it prints.
+    /// The next `n` bytes that the program prints.
     pub fn next_output(&mut self, n: usize) -> Vec<u8> {
         let stdout = self.stdout.as_mut().unwrap();
         let mut bytes = vec![0; n];
@@ -140,17 +140,17 @@ impl Program {
         bytes
     }
 
-    /// Types a line in, and asserts that it prints it next.
+    /// Types a line, and asserts that the program prints it next.
     #[track_caller]
     pub fn echoes(&mut self, line: &[u8]) {
         self.type_in(line);
         assert_eq!(self.next_output(line.len()), line);
     }
 
-    /// Closes the reading end of its standard output.
+    /// Closes the read end of the program's standard output.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
-        // A process that another test is just starting has a copy until its exec.
+        // A process that another test is starting holds a copy until its exec.
         let path = format!("/proc/{}/fd/1", self.pid());
         let pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
         wait_until("the last reader to close its end", || {
@@ -160,7 +160,7 @@ impl Program {
         });
     }
 
-    /// Waits for its end without ending its input.
+    /// Waits until the program exits, leaving its input open.
     pub fn wait(&mut self) -> Ended {
         let stdout = self.stdout.take().map(Output::read);
         let code = wait_end(&mut self.process).code();
@@ -178,15 +178,15 @@ impl Program {
         self.wait()
     }
 
-    /// Types all of this in, whether it prints or not, then ends its input and waits for
-    /// its end.
+    /// Types all of this without waiting for output, ends the input, and waits until the program
+    /// exits.
     pub fn feed(mut self, input: &[u8]) -> Ended {
         let mut stdin = self.take_input();
         let input = input.to_vec();
-        // A program that ends early leaves some of it unread.
+        // A program that exits early leaves some of it unread.
         let feeder = thread::spawn(move || drop(stdin.write_all(&input)));
         let ended = self.wait();
-        join("all that is typed in", feeder);
+        join("all input to be written", feeder);
         ended
     }
 }
@@ -198,12 +198,12 @@ impl Drop for Program {
     }
 }
 
-/// Runs a program without input to its end.
+/// Runs a program without input until it exits.
 pub fn run(command: &mut Command) -> Ended {
     Program::spawn(command, Stdio::null(), Stdio::piped()).wait()
 }
 
-/// Waits until a pipe can be read or written; false at the deadline.
+/// Waits until a pipe is readable or writable; returns false at the deadline.
 fn ready(pipe: &impl AsFd, what: PollFlags) -> bool {
     let deadline = PollTimeout::try_from(DEADLINE).unwrap();
     poll(&mut [PollFd::new(pipe.as_fd(), what)], deadline) == Ok(1)

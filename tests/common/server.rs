@@ -4,7 +4,7 @@ use super::*;
 use nix::sys::signal::killpg;
 use std::os::unix::process::CommandExt;
 
-/// A tcpserv for an address, not yet started; port 0 means any free one.
+/// The command that starts a tcpserv at this address; port 0 means any free port.
 pub fn tcpserv(ip: &str, port: u16) -> Command {
     let mut command = Command::new(TCPSERV);
     command.args(["-b", ip, "-p", &port.to_string()]);
@@ -13,23 +13,23 @@ pub fn tcpserv(ip: &str, port: u16) -> Command {
 
 const LISTENING: &str = "tcpserv: listening on ";
 
-/// A running tcpserv. Dropped, it is killed with its children.
+/// A running tcpserv, which is killed with its children when dropped.
 ///
-/// It leads a process group, which its children are in. So one signal ends them all; and if
-/// the test is killed, the kernel wakes those that are stopped (they would be an orphaned
-/// process group), and they end because their clients do.
+/// It leads a process group that contains its children, so one signal kills them all. If the test
+/// is killed, the process group is orphaned, and the kernel continues its stopped processes. They
+/// exit because their clients do.
 pub struct Server {
     program: Program,
     pub addr: SocketAddr,
 }
 
 impl Server {
-    /// A tcpserv on a free port of 127.0.0.1, with these further arguments.
+    /// Starts a tcpserv on a free port of 127.0.0.1, with these further arguments.
     pub fn start(args: &[&str]) -> Server {
         Server::spawn(tcpserv("127.0.0.1", 0).args(args))
     }
 
-    /// A tcpserv that the caller has put together, once it listens.
+    /// Starts the caller's tcpserv, and waits until it listens.
     pub fn spawn(command: &mut Command) -> Server {
         let program = Program::spawn(command.process_group(0), Stdio::null(), Stdio::null());
         let addr = wait_while_alive(program.pid(), "the server to listen", || {
@@ -44,17 +44,17 @@ impl Server {
         self.program.pid()
     }
 
-    /// What it has said so far, besides where it listens.
+    /// The lines printed so far, except the address at which it listens.
     pub fn said(&self) -> Vec<String> {
         let mut said = self.program.said();
         said.retain(|line| !line.starts_with(LISTENING));
         said
     }
 
-    /// Waits for a line that holds these words.
+    /// Waits for a line that contains these words.
     pub fn wait_said(&self, words: &str) -> String {
         let line = || self.said().into_iter().find(|line| line.contains(words));
-        let what = format!("the server to say {words:?}");
+        let what = format!("the server to print {words:?}");
         wait_while_alive(self.pid(), what, line)
     }
 
@@ -63,13 +63,13 @@ impl Server {
         assert_eq!(self.wait_said(line), line);
     }
 
-    /// Stops it while it sleeps in accept, so that it accepts no connection.
+    /// Stops the server while it is blocked in accept, so that it accepts no connections.
     pub fn stop_accepting(&self) -> Stopped {
         wait_accepting(self.pid());
         stop(self.pid())
     }
 
-    /// Its children, zombies too.
+    /// The server's children, including zombies.
     pub fn children(&self) -> Vec<Pid> {
         children(self.pid())
     }
@@ -88,36 +88,37 @@ impl Server {
         })
     }
 
-    /// A client of the test's own, connected, and the child that serves it.
+    /// A connected client in the test itself, and the child that serves it.
     pub fn client(&self) -> (TcpStream, Pid) {
         let stream = connect(self.addr);
         let child = self.child_for(stream.local_addr().unwrap());
         (stream, child)
     }
 
-    /// A tcpcli that is connected, and the child that serves it.
+    /// A connected tcpcli, and the child that serves it.
     pub fn tcpcli(&self) -> (Program, Pid) {
         self.tcpcli_with(&[])
     }
 
-    /// Likewise with arguments.
+    /// A connected tcpcli with these arguments, and the child that serves it.
     pub fn tcpcli_with(&self, args: &[&str]) -> (Program, Pid) {
         let client = Program::tcpcli(self.addr, args);
         let child = self.child_for(client.addr());
         (client, child)
     }
 
-    /// Ends it with a signal, and waits for that. Its process group exists until the drop.
+    /// Terminates the server with a signal, and waits until it is a zombie. Its process group
+    /// exists until the drop.
     pub fn end(&self, how: Signal) {
         signal(self.pid(), how);
-        wait_until("the server's end", || ended(self.pid()));
+        wait_until("the server to terminate", || ended(self.pid()));
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("the server has said: {:#?}", self.said());
+            eprintln!("the server printed: {:#?}", self.said());
         }
         let _ = killpg(self.pid(), Signal::SIGKILL);
     }

@@ -24,20 +24,20 @@ pub fn with_deadline(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Bytes that show a gap or a wrong order. 251 is prime: no buffer's length is a multiple.
+/// Bytes that reveal gaps and reordering: no buffer length is a multiple of 251, a prime.
 pub fn pattern(n: usize) -> Vec<u8> {
     let mut bytes = (0..251).collect::<Vec<u8>>().repeat(n / 251 + 1);
     bytes.truncate(n);
     bytes
 }
 
-/// So many lines, no two alike.
+/// `n` lines, no two alike.
 pub fn lines(n: u64) -> String {
     let line = |n| format!("line {n}\n");
     (0..n).map(line).collect()
 }
 
-/// Sends the bytes and reads as many back.
+/// Sends the bytes and reads the same number back.
 pub fn echo(stream: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
     stream.write_all(bytes).unwrap();
     read_bytes(stream, bytes.len())
@@ -49,7 +49,7 @@ pub fn read_bytes(stream: &mut TcpStream, n: usize) -> Vec<u8> {
     bytes
 }
 
-/// Sends the bytes and a FIN from a thread, while the echo is read.
+/// Sends the bytes and a FIN from a thread, so that the caller can read the echo.
 pub fn send_all(stream: &TcpStream, bytes: &[u8]) -> JoinHandle<()> {
     let (mut stream, bytes) = (stream.try_clone().unwrap(), bytes.to_vec());
     thread::spawn(move || {
@@ -58,14 +58,14 @@ pub fn send_all(stream: &TcpStream, bytes: &[u8]) -> JoinHandle<()> {
     })
 }
 
-/// Reads all that still comes, to the end of file.
+/// Reads everything up to end of file.
 pub fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     bytes
 }
 
-/// Whether there is nothing to read now: no byte and no end of file.
+/// Whether there is nothing to read now, neither data nor end of file.
 pub fn silent(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let peeked = stream.peek(&mut [0]);
@@ -73,13 +73,13 @@ pub fn silent(stream: &TcpStream) -> bool {
     matches!(peeked, Err(why) if why.kind() == ErrorKind::WouldBlock)
 }
 
-/// Closes a connection with a reset instead of a FIN.
+/// Closes a connection with an RST instead of a FIN.
 pub fn reset(stream: TcpStream) {
     let linger = Some(Duration::ZERO);
     SockRef::from(&stream).set_linger(linger).unwrap();
 }
 
-/// Sends until the kernel takes no more for some time. Returns how many bytes it took.
+/// Sends until the kernel accepts no more for a while, and returns the number of bytes sent.
 pub fn fill(stream: &mut TcpStream) -> usize {
     let piece = [b'x'; 64 * 1024];
     let mut sent = 0;
@@ -87,7 +87,7 @@ pub fn fill(stream: &mut TcpStream) -> usize {
     let mut refused = 0;
     let start = Instant::now();
     while refused < 50 {
-        assert!(start.elapsed() < DEADLINE, "the peer reads");
+        assert!(start.elapsed() < DEADLINE, "the peer keeps reading");
         match stream.write(&piece) {
             Ok(n) => (sent, refused) = (sent + n, 0),
             Err(why) => {
@@ -98,11 +98,12 @@ pub fn fill(stream: &mut TcpStream) -> usize {
         }
     }
     stream.set_nonblocking(false).unwrap();
-    show(format_args!("write took {sent} bytes, and takes no more"));
+    show(format_args!("write accepted {sent} bytes, and accepts no more"));
     sent
 }
 
-/// Connects with a receive buffer of about this size. If it is small, most of an echo waits at the server.
+/// Connects with a receive buffer of about this size. If it is small, most of an echo stays at
+/// the server.
 pub fn connect_with_buffer(server: SocketAddr, size: usize) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(size).unwrap();

@@ -1,4 +1,4 @@
-//! A pseudo-terminal, with a program that runs in it.
+//! A pseudo-terminal, and a program that runs in it.
 
 use super::*;
 use nix::fcntl::OFlag;
@@ -9,8 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus};
 
-/// Both ends of a new pseudo-terminal: the user's, and that of programs. They are close-on-exec from
-/// the beginning (those of openpty are not), because another test may start a program at any time.
+/// Both ends of a new pseudo-terminal: the user's and the programs'. They are close-on-exec from
+/// the start (unlike with openpty), because another test may start a program at any time.
 pub fn pty() -> (File, File) {
     let user = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&user).unwrap();
@@ -21,7 +21,7 @@ pub fn pty() -> (File, File) {
     (user.as_fd().try_clone_to_owned().unwrap().into(), programs)
 }
 
-/// A program in a terminal of its own. Dropped, it is killed.
+/// A program in its own terminal, which is killed when dropped.
 pub struct Terminal {
     process: Child,
     keyboard: File,
@@ -29,7 +29,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a program with the terminal as input and output, or with another input.
+    /// Runs a program with the terminal as its output and, unless `stdin` is given, its input.
     pub fn run(command: &mut Command, stdin: Option<Stdio>) -> Terminal {
         let (keyboard, slave) = pty();
         let end = || slave.try_clone().unwrap();
@@ -41,9 +41,9 @@ impl Terminal {
             nix::errno::Errno::result(unsafe { libc::ioctl(1, libc::TIOCSCTTY, 0) })?;
             Ok(())
         };
-        // SAFETY: between fork and exec it makes two system calls, no more.
+        // SAFETY: between fork and exec it makes only two system calls.
         let process = spawn(unsafe { command.pre_exec(take_terminal) });
-        // So that the terminal ends when the program does.
+        // So that reading from the terminal ends when the program terminates.
         command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         drop(slave);
@@ -64,17 +64,17 @@ impl Terminal {
         self.keyboard.write_all(keys).unwrap();
     }
 
-    /// All that was ever on the screen.
+    /// Everything that was ever on the screen.
     pub fn screen(&self) -> String {
         self.screen.so_far()
     }
 
-    /// Waits until all that was ever on the screen is this.
+    /// Waits until the screen has shown exactly this.
     pub fn wait_shows(&self, expected: &str) {
         wait_until(expected, || self.screen() == expected);
     }
 
-    /// Waits until the program sleeps for a key.
+    /// Waits until the program is blocked in read, waiting for a key.
     pub fn wait_reading_keys(&self) {
         wait_asleep_in(libc::SYS_read, self.pid(), "/dev/pts/");
     }

@@ -1,4 +1,4 @@
-//! What the programs tell with --trace, taken apart.
+//! Parses what the programs print with --trace.
 
 use super::*;
 
@@ -8,11 +8,11 @@ pub struct Event {
     /// Since 1970.
     pub time: Duration,
     pub pid: Pid,
-    /// `ESTABLISHED: Writen(3) = 6`, or without a socket `: Fgets(stdin) = 6`
+    /// `ESTABLISHED: Writen(3) = 6`, or `: Fgets(stdin) = 6` without a socket.
     pub what: String,
 }
 
-/// The events among these lines. The messages of a program are none.
+/// The events in these lines, without the programs' messages.
 pub fn events<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> Vec<Event> {
     let lines = lines.into_iter();
     lines.filter_map(|line| event(line.as_ref())).collect()
@@ -33,13 +33,13 @@ fn event(line: &str) -> Option<Event> {
     })
 }
 
-/// What one process tells.
+/// The events of one process.
 pub fn told<S: AsRef<str>>(lines: impl IntoIterator<Item = S>, pid: Pid) -> Vec<String> {
     let its = events(lines).into_iter().filter(|event| event.pid == pid);
     its.map(|event| event.what).collect()
 }
 
-/// Whether a text is like this one, in which `*` stands for any text.
+/// Whether a text matches the pattern, in which `*` stands for any text.
 pub fn is_like(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
@@ -54,7 +54,7 @@ pub fn is_like(text: &str, pattern: &str) -> bool {
     rest.is_empty() || pattern.ends_with('*')
 }
 
-/// Where the first line is that is like this.
+/// The index of the first line that matches the pattern.
 #[track_caller]
 pub fn place(told: &[String], pattern: &str) -> usize {
     let place = told.iter().position(|what| is_like(what, pattern));
