@@ -1,5 +1,5 @@
-//! tcpcli --batch: the same bytes, without waiting for each echo. (What it shares with tcpcli
-//! line by line is in client.rs and bytes.rs.)
+//! tcpcli --batch: the same bytes, without waiting for each echo. (Tests of both modes are in
+//! client.rs and bytes.rs.)
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::io::{Seek, read_to_string};
 const BATCH: &[&str] = &["--batch"];
 
 #[test]
-fn batch_returns_a_file_to_a_file() {
+fn batch_echoes_a_file_to_a_file() {
     let server = Server::start(&[]);
     let (mut from, mut to) = (memory_file(), memory_file());
     let input = lines(100_000);
@@ -23,7 +23,7 @@ fn batch_returns_a_file_to_a_file() {
 }
 
 #[test]
-fn batch_sends_the_next_line_before_the_last_echo_has_come() {
+fn batch_sends_a_line_before_the_previous_echo_arrives() {
     let (mut client, mut connfd) = Program::tcpcli_with_own_server(BATCH);
     client.type_in(b"one\n");
     assert_eq!(read_bytes(&mut connfd, 4), b"one\n");
@@ -31,7 +31,7 @@ fn batch_sends_the_next_line_before_the_last_echo_has_come() {
     assert_eq!(read_bytes(&mut connfd, 4), b"two\n");
     client.ctrl_d();
     assert_eq!(rest(&mut connfd), b"", "half-closed");
-    let more = b"more than it has sent\n"; // what is more than an echo is printed, too
+    let more = b"more than it has sent\n"; // anything beyond the echo is also printed
     connfd.write_all(more).unwrap();
     drop(connfd);
     client.wait().succeeded(more);
@@ -48,7 +48,7 @@ fn batch_between_two_pipes_holds_nothing_back() {
 }
 
 #[test]
-fn batch_takes_a_megabyte_before_its_output_is_read() {
+fn batch_accepts_a_megabyte_before_its_output_is_read() {
     let server = Server::start(&[]);
     let mut client = Program::tcpcli(server.addr, BATCH);
     let input = vec![b'x'; 1 << 20]; // far more than two pipes hold
@@ -57,18 +57,18 @@ fn batch_takes_a_megabyte_before_its_output_is_read() {
 }
 
 #[test]
-fn batch_reports_that_the_server_ended_though_no_input_comes() {
+fn batch_reports_a_terminated_server_without_waiting_for_input() {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli_with(BATCH);
     client.echoes(b"hello\n");
 
     signal(child, Signal::SIGKILL);
 
-    client.wait().terminated_prematurely(); // its input is open
+    client.wait().terminated_prematurely(); // although its input is still open
 }
 
 #[test]
-fn batch_reports_a_server_that_ends_before_all_is_sent() {
+fn batch_reports_a_server_that_closes_before_all_input_is_sent() {
     let (client, connfd) = Program::tcpcli_with_own_server(BATCH);
     connfd.shutdown(Shutdown::Write).unwrap();
     client.feed(&vec![b'x'; 1 << 24]).terminated_prematurely();

@@ -1,5 +1,5 @@
-//! The bytes that come back are the bytes that were sent: whatever a line holds, however
-//! long it is, however it is cut on its way.
+//! The bytes that come back are the bytes that were sent, whatever a line contains, however
+//! long it is, and however it is split on the way.
 
 mod common;
 
@@ -39,14 +39,14 @@ fn every_kind_of_line_comes_back_byte_for_byte() {
     let around = [MAXLINE - 1, MAXLINE, MAXLINE + 1];
     for length in around.into_iter().chain([2 * MAXLINE, 300_000]) {
         let mut line = vec![b'x'; length];
-        comes_back(&server, &line); // ends without a newline
+        comes_back(&server, &line); // without a final newline
         line.push(b'\n');
         line.extend_from_within(..);
         comes_back(&server, &line);
     }
 }
 
-/// Bytes with many newlines and NULs among them, repeated.
+/// Bytes that include many newlines and NULs, repeated.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![4 => any::<u8>(), 2 => Just(b'\n'), 1 => Just(0), 3 => Just(b'a')];
     (vec(byte, 0..1000), 1..=40usize).prop_map(|(bytes, times)| bytes.repeat(times))

@@ -1,7 +1,7 @@
-//! What README's "Differences from the C listings" says of C: plain C of the listings' form
-//! (benches/peers/plain.c) does it, and the pair does what stands beside it.
+//! Shows the differences from the C listings (src/doc/differences.md) in plain C of the listings'
+//! form (benches/peers/plain.c) and in the two programs.
 //!
-//! Ignored where there is no C compiler.
+//! The tests are ignored if there is no C compiler.
 
 mod common;
 
@@ -15,24 +15,24 @@ use std::{env, process};
 
 fn main() {
     let tests = tests![
-        the_pieces_of_a_long_line_have_4095_bytes_in_c,
-        after_a_nul_byte_or_a_last_line_without_a_newline_c_waits_for_ever,
-        end_of_file_inside_an_echo_is_printed_as_a_line_in_c,
-        between_two_pipes_c_keeps_echoes_until_its_buffer_is_full_or_it_exits,
+        c_sends_a_long_line_in_pieces_of_4095_bytes,
+        c_hangs_after_a_nul_byte_or_a_last_line_without_a_newline,
+        c_prints_a_truncated_echo_as_a_line,
+        between_two_pipes_c_holds_echoes_until_its_buffer_is_full_or_it_exits,
         sigpipe_kills_c_when_nobody_reads_its_output,
         with_its_output_closed_c_prints_to_the_server,
         children_stay_zombies_in_c,
-        no_socket_option_is_set_in_c,
-        an_error_of_accept_ends_c,
-        an_error_of_fork_ends_c,
+        c_sets_no_socket_options,
+        an_error_in_accept_terminates_c,
+        an_error_in_fork_terminates_c,
     ];
     let compiled = PLAIN_C.as_ref().map(drop).map_err(Clone::clone);
     machine::run(machine::trials(&compiled, tests), 8);
 }
 
-/// The C program. It is open, and has no name any more: nothing of it is left.
+/// The C program: an open file that is already removed, so it leaves nothing behind.
 static PLAIN_C: LazyLock<Result<File, String>> = LazyLock::new(|| {
-    // If another user has built the tests, the first is not ours.
+    // If another user built the tests, the first directory is not ours to write to.
     let parents = [env!("CARGO_TARGET_TMPDIR").into(), env::temp_dir()];
     let make = |parent: PathBuf| mkdtemp(&parent.join("c_listings.XXXXXX")).ok();
     let directory = parents.into_iter().find_map(make).unwrap();
@@ -62,14 +62,14 @@ fn c_client(server: SocketAddr) -> Command {
     plain_c(&[&server.port().to_string()])
 }
 
-/// `c_client`, or `tcpcli`: the client of a server, not yet started.
+/// `c_client` or `tcpcli`, which make the command that starts a client.
 type NewClient = fn(SocketAddr) -> Command;
 
 fn start(mut client: Command) -> Program {
     Program::spawn(&mut client, Stdio::piped(), Stdio::piped())
 }
 
-/// Waits until the client has read its echo, so many bytes. Returns the child that sent them.
+/// Waits until the client has read its echo of `bytes` bytes, and returns the child that sent it.
 fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     let (here, there) = (client.addr(), server.addr);
     let child = server.child_for(here);
@@ -80,8 +80,8 @@ fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     child
 }
 
-/// C sends a part of the input, and each end waits for the other. The pair prints all.
-fn after_a_nul_byte_or_a_last_line_without_a_newline_c_waits_for_ever() {
+/// C sends part of the input, and then each end waits for the other. tcpcli prints all of it.
+fn c_hangs_after_a_nul_byte_or_a_last_line_without_a_newline() {
     for (input, sent) in [(&b"one\0two\n"[..], 3), (b"hello", 5)] {
         let server = c_server();
         let mut client = start(c_client(server.addr));
@@ -97,12 +97,12 @@ fn after_a_nul_byte_or_a_last_line_without_a_newline_c_waits_for_ever() {
         let server = Server::start(&[]);
         start(tcpcli(server.addr)).feed(input).succeeded(input);
     }
-    // A last piece of exactly 4095 bytes is as good as a line.
+    // A last piece of exactly 4095 bytes works like a line.
     let (server, piece) = (c_server(), [b'x'; 4095]);
     start(c_client(server.addr)).feed(&piece).succeeded(&piece);
 }
 
-fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
+fn c_sends_a_long_line_in_pieces_of_4095_bytes() {
     for (client, piece) in [(c_client as NewClient, 4095), (tcpcli, 4096)] {
         let (mut client, mut connfd) = Program::with_own_server(|addr| start(client(addr)));
         client.type_in(&[b'x'; 5000]);
@@ -112,7 +112,7 @@ fn the_pieces_of_a_long_line_have_4095_bytes_in_c() {
     }
 }
 
-fn end_of_file_inside_an_echo_is_printed_as_a_line_in_c() {
+fn c_prints_a_truncated_echo_as_a_line() {
     let cut = |client: NewClient| {
         let (mut client, mut connfd) = Program::with_own_server(|addr| start(client(addr)));
         client.type_in(b"hello\n");
@@ -129,13 +129,13 @@ fn end_of_file_inside_an_echo_is_printed_as_a_line_in_c() {
     assert_eq!(ended.stdout, b"hel");
 }
 
-fn between_two_pipes_c_keeps_echoes_until_its_buffer_is_full_or_it_exits() {
+fn between_two_pipes_c_holds_echoes_until_its_buffer_is_full_or_it_exits() {
     let server = Server::start(&[]);
     let mut client = start(c_client(server.addr));
     client.type_in(b"one\n");
     wait_echoed(&client, &server, 4);
     wait_reading_input(client.pid());
-    assert_eq!(io(client.pid()).wchar, 4, "the line, and no echo");
+    assert_eq!(io(client.pid()).wchar, 4, "the line, but no echo");
     let more = lines(1000);
     client.type_in(more.as_bytes());
     assert_eq!(client.next_output(4), b"one\n");
@@ -180,12 +180,12 @@ fn with_its_output_closed_c_prints_to_the_server() {
 
 fn children_stay_zombies_in_c() {
     let visit = |server: &Server| {
-        let (_, child) = server.client(); // which leaves at once
-        wait_until("the child's end", || ended(child));
+        let (_, child) = server.client(); // which disconnects at once
+        wait_until("the child to terminate", || ended(child));
         child
     };
     let server = c_server();
-    // The parent accepts the second after the end of the first.
+    // The parent accepts the second client after the first child terminates.
     let children = [visit(&server), visit(&server)];
     assert_eq!(children.map(process_state), [Some('Z'); 2]);
 
@@ -194,13 +194,13 @@ fn children_stay_zombies_in_c() {
     wait_until("the child to be reaped", || gone(child));
 }
 
-fn no_socket_option_is_set_in_c() {
+fn c_sets_no_socket_options() {
     let in_time_wait = |server: Server, timer: u8| {
         let (mut stream, child) = server.client();
         let client = stream.local_addr().unwrap();
         let row = connection(server.addr, client).unwrap();
-        assert_eq!(row.timer, timer); // 2 is keep-alive
-        signal(child, Signal::SIGKILL); // so this end closes first
+        assert_eq!(row.timer, timer); // 2 is keepalive
+        signal(child, Signal::SIGKILL); // so this end performs the active close
         assert_eq!(rest(&mut stream), b"");
         drop(stream);
         wait_state(server.addr, client, "TIME_WAIT");
@@ -213,15 +213,15 @@ fn no_socket_option_is_set_in_c() {
     Server::spawn(&mut tcpserv("127.0.0.1", port));
 }
 
-/// Waits until a server has said this and has ended with status 1.
+/// Waits until a server prints this and exits with status 1.
 fn wait_failed(server: &Server, words: &str) {
     assert_eq!(zombie_status(server.pid()), 1 << 8);
     wait_until(words, || server.said() == [words]);
 }
 
-fn an_error_of_accept_ends_c() {
+fn an_error_in_accept_terminates_c() {
     let no_descriptor = |server: &Server| {
-        wait_asleep(server.pid()); // in accept, which has taken its descriptor already
+        wait_asleep(server.pid()); // in accept, which has already reserved a descriptor
         let before = set_limit(server.pid(), Resource::NOFILE, 1);
         let mut stream = connect(server.addr);
         assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
@@ -238,7 +238,7 @@ fn an_error_of_accept_ends_c() {
     assert_eq!(echo(&mut connect(server.addr), b"hello\n"), b"hello\n");
 }
 
-fn an_error_of_fork_ends_c() {
+fn an_error_in_fork_terminates_c() {
     let no_child = |mut server: Command| {
         refuse(&mut server, FORKS, libc::EAGAIN);
         let server = Server::spawn(&mut server);

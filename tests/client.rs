@@ -1,4 +1,4 @@
-//! 客户端: what the documents say of tcpcli, and what it does with other answers than an echo.
+//! 客户端: what the notes say about tcpcli, and how it handles replies other than an echo.
 
 mod common;
 
@@ -11,7 +11,7 @@ use unp::MAXLINE;
 const BOTH: [&[&str]; 2] = [&[], &["--batch"]];
 
 #[test]
-fn c2_c3_connect_chooses_the_clients_address_and_returns_with_both_ends_established() {
+fn c2_c3_the_kernel_chooses_an_address_and_connect_returns_with_both_ends_established() {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
     let mut range = range.split_whitespace().map(|port| port.parse().unwrap());
     let ephemeral = range.next().unwrap()..=range.next().unwrap();
@@ -23,12 +23,16 @@ fn c2_c3_connect_chooses_the_clients_address_and_returns_with_both_ends_establis
     let row = connection_of(client.pid()).unwrap();
     assert_eq!(row.state, "ESTABLISHED");
     wait_state(server.addr, row.local, "ESTABLISHED");
-    assert_eq!(row.local.ip(), server.addr.ip(), "the route to 127.0.0.1");
+    assert_eq!(
+        row.local.ip(),
+        server.addr.ip(),
+        "the source address for 127.0.0.1"
+    );
     assert!(ephemeral.contains(&row.local.port()), "{}", row.local);
 }
 
 #[test]
-fn c4_the_client_sleeps_until_a_line_is_typed_and_sends_nothing_before() {
+fn c4_the_client_blocks_until_a_line_is_typed_and_sends_nothing_before_that() {
     let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
 
     wait_reading_input(client.pid());
@@ -44,36 +48,36 @@ fn c4_the_client_sleeps_until_a_line_is_typed_and_sends_nothing_before() {
 }
 
 #[test]
-fn c5_stop_and_wait_a_line_is_sent_after_the_echo_of_the_line_before() {
+fn c5_stop_and_wait_a_line_is_sent_after_the_echo_of_the_previous_line() {
     let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
     client.type_in(b"one\ntwo\nthr");
-    // A server may answer something else.
+    // A server may reply with something else.
     for (line, answer) in [(b"one\n", &b"3\n"[..]), (b"two\n", b"not an echo\n")] {
         assert_eq!(read_bytes(&mut connfd, 4), line);
         wait_reading_socket(client.pid()); // for the answer
         assert!(silent(&connfd), "the next line is not sent");
         connfd.write_all(answer).unwrap();
-        // It is shown at once, although the next line is already there, or is incomplete.
+        // The reply is printed at once, even if the next line is already there or is incomplete.
         assert_eq!(client.next_output(answer.len()), answer);
     }
 }
 
 #[test]
-fn c7_a_server_that_ends_early_is_reported() {
+fn c7_a_server_that_terminates_prematurely_is_reported() {
     let server = Server::start(&[]);
     for line in [&b"anybody?\n"[..], b"anybody?"] {
         let (mut client, child) = server.tcpcli();
         client.echoes(b"hello\n");
         signal(child, Signal::SIGKILL);
         wait_state(client.addr(), server.addr, "CLOSE_WAIT");
-        wait_reading_input(client.pid()); // it does not notice
+        wait_reading_input(client.pid()); // it has not noticed
         client.type_in(line);
         client.ctrl_d_and_wait().terminated_prematurely();
     }
 }
 
 #[test]
-fn an_echo_that_is_cut_is_printed_and_reported() {
+fn a_truncated_echo_is_printed_and_reported() {
     for (args, line, half_closes, echo) in [
         (&[][..], &b"hello\n"[..], false, &b"hel"[..]),
         (&[], b"hello", true, b"hell"),
@@ -84,7 +88,7 @@ fn an_echo_that_is_cut_is_printed_and_reported() {
         client.ctrl_d();
         assert_eq!(read_bytes(&mut connfd, line.len()), line);
         if half_closes {
-            assert_eq!(rest(&mut connfd), b""); // it has sent all
+            assert_eq!(rest(&mut connfd), b""); // everything is sent
         }
         connfd.write_all(echo).unwrap();
         connfd.shutdown(Shutdown::Write).unwrap();
@@ -95,7 +99,7 @@ fn an_echo_that_is_cut_is_printed_and_reported() {
 }
 
 #[test]
-fn the_answer_to_a_last_line_without_a_newline_is_printed_whole() {
+fn the_reply_to_a_last_line_without_a_newline_is_printed_in_full() {
     let long = [b'y'; MAXLINE];
     for (answer, fin) in [
         (&b"you said: x\n"[..], false),
@@ -108,13 +112,13 @@ fn the_answer_to_a_last_line_without_a_newline_is_printed_whole() {
         assert_eq!(rest(&mut connfd), b"x", "then the client's FIN");
         connfd.write_all(answer).unwrap();
         if fin {
-            connfd.shutdown(Shutdown::Write).unwrap(); // else the newline ends it
+            connfd.shutdown(Shutdown::Write).unwrap(); // otherwise the newline ends the reply
         }
-        client.wait().succeeded(answer); // while connfd is open
+        client.wait().succeeded(answer); // although connfd is still open
     }
 }
 
-/// As a shell or a program that shares the terminal can leave them.
+/// A shell or another program that shares the terminal can leave them in this mode.
 #[test]
 fn tcpcli_waits_for_non_blocking_standard_input_and_output() {
     let server = Server::start(&[]);
@@ -129,7 +133,7 @@ fn tcpcli_waits_for_non_blocking_standard_input_and_output() {
         wait_asleep(client.pid());
         keyboard.write_all(b"hello\n").unwrap();
         drop(keyboard);
-        // To the server, and to the screen.
+        // One to the server, and one to the screen.
         wait_until("two writes", || io(client.pid()).syscw >= 2);
         wait_asleep(client.pid());
         let shown = thread::spawn(move || read_to_string(&mut screen).unwrap());
@@ -165,6 +169,6 @@ fn tcpcli_exits_with_status_0_when_its_standard_output_is_closed() {
         client.close_stdout();
         client.type_in(b"one more\n");
 
-        client.wait().succeeded(b""); // its input is open
+        client.wait().succeeded(b""); // although its input is still open
     }
 }

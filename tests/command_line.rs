@@ -1,4 +1,4 @@
-//! The options, and the answer to a wrong call: clap's message and exit status 2.
+//! The options, and the response to a usage error: clap's message and exit status 2.
 
 mod common;
 
@@ -9,8 +9,8 @@ fn call(program: &str, args: &[&str]) -> Ended {
 }
 
 #[test]
-fn c1_a_wrong_call_gets_a_message_on_standard_error_and_exit_2() {
-    let no_address = "Usage: tcpcli"; // one address, neither none nor two
+fn c1_a_usage_error_prints_a_message_on_standard_error_and_exits_with_status_2() {
+    let no_address = "Usage: tcpcli"; // exactly one is required
     let wrong_value = "error: invalid value ";
     for (program, args, said) in [
         (TCPCLI, &[][..], no_address),

@@ -1,4 +1,4 @@
-//! 服务器端, 并发服务器: a parent that accepts, a child for each client.
+//! 服务器端, 并发服务器: a parent that accepts, and a child for each client.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 
 #[test]
 fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
-    // Without --bind; and the last --port counts.
+    // There is no --bind, and the last --port counts.
     let mut command = Command::new(TCPSERV);
     let server = Server::spawn(command.args(["--port", "1", "--port", "0"]));
     let port = server.addr.port();
@@ -22,7 +22,7 @@ fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
 
 #[test]
 fn s2_an_address_that_is_not_the_hosts_own_is_refused() {
-    // Of a block that is reserved for documentation, so no host has it.
+    // This address is reserved for documentation, so no host has it.
     let ended = run(&mut tcpserv("203.0.113.1", 0));
     let why = reason(Errno::EADDRNOTAVAIL);
     ended.failed(&format!("tcpserv: bind error: 203.0.113.1:0: {why}"));
@@ -68,7 +68,7 @@ fn s6_one_child_for_each_client_and_no_client_waits_for_another() {
 }
 
 #[test]
-fn s10_a_read_interrupted_by_a_signal_is_called_again() {
+fn s10_a_read_interrupted_by_a_signal_is_restarted() {
     let server = Server::start(&[]);
     let (mut stream, child) = server.client();
     wait_reading_socket(child);
@@ -82,20 +82,20 @@ fn s10_a_read_interrupted_by_a_signal_is_called_again() {
 }
 
 #[test]
-fn children_that_end_together_are_all_reaped_also_if_sigchld_was_blocked_at_the_start() {
+fn children_that_exit_together_are_all_reaped_even_if_sigchld_was_blocked_at_startup() {
     const CLIENTS: usize = 50;
     let mut command = tcpserv("127.0.0.1", 0);
-    // SAFETY: between fork and exec it makes one system call, no more.
+    // SAFETY: between fork and exec it makes only one system call.
     unsafe { command.pre_exec(|| Ok(SigSet::from(Signal::SIGCHLD).thread_block()?)) };
     let server = Server::spawn(&mut command);
     let clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr)).collect();
     server.wait_children(CLIENTS);
 
-    let stopped = stop(server.pid()); // so that several signals become one
+    let stopped = stop(server.pid()); // so that several signals merge into one
     let children = server.children();
     drop(clients);
     let all_ended = || children.iter().all(|&child| ended(child));
-    wait_until("the end of all children", all_ended);
+    wait_until("all children to terminate", all_ended);
     assert_eq!(server.children().len(), CLIENTS);
     stopped.go_on();
 

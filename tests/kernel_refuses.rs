@@ -1,4 +1,4 @@
-//! When things go wrong: the kernel, or a sandbox, refuses a call.
+//! When things go wrong: the kernel or a sandbox refuses a call.
 
 mod common;
 
@@ -13,16 +13,16 @@ fn a_second_server_on_the_same_port_is_refused() {
     let ended = run(&mut tcpserv("127.0.0.1", server.addr.port()));
     let why = reason(Errno::EADDRINUSE);
     ended.failed(&format!("tcpserv: bind error: {}: {why}", server.addr));
-    server.client(); // it serves on
+    server.client(); // it keeps serving
 }
 
-/// The limit of processes holds all users but root. A filter holds root, too, but from the
-/// server's start on: so there root has no other clients.
+/// The limit on processes applies to all users but root. A filter also applies to root, but from
+/// the server's start, so as root there are no other clients.
 #[test]
-fn when_fork_is_refused_the_client_is_closed_and_the_others_are_served() {
+fn when_fork_fails_the_client_is_disconnected_and_the_others_are_served() {
     let is_root = Uid::effective().is_root();
     let mut command = tcpserv("127.0.0.1", 0);
-    command.args(["--max-clients", "2"]); // a refused one is not counted
+    command.args(["--max-clients", "2"]); // a refused client is not counted
     if is_root {
         refuse(&mut command, FORKS, libc::EAGAIN);
     }
@@ -45,14 +45,14 @@ fn when_fork_is_refused_the_client_is_closed_and_the_others_are_served() {
     }
 }
 
-/// Waits until the server has tried again and again. It has printed one message for all tries,
-/// and sleeps between them.
+/// Waits until the server has retried several times. It prints only one message, and sleeps
+/// between the attempts.
 fn tries_accept_again(server: &Server, errno: Errno) {
     let why = reason(errno);
     server.wait_line(&format!("tcpserv: accept error: {why}"));
     let sleeps = || status(server.pid()).voluntary_ctxt_switches.unwrap();
     let before = sleeps();
-    wait_until("some tries", || sleeps() > before + 5);
+    wait_until("more attempts", || sleeps() > before + 5);
     assert_eq!(server.said().len(), 1);
 }
 
@@ -60,7 +60,7 @@ fn tries_accept_again(server: &Server, errno: Errno) {
 fn without_a_free_descriptor_the_server_waits_for_one() {
     let server = Server::start(&[]);
     let (mut other, _) = server.client();
-    // The accept in which it sleeps took its descriptor before it went to sleep.
+    // The accept in which the server is blocked has already reserved a descriptor.
     wait_accepting(server.pid());
     let before = set_limit(server.pid(), Resource::NOFILE, 1);
     let (mut last, _) = server.client();
@@ -80,14 +80,14 @@ fn without_a_free_descriptor_the_server_waits_for_one() {
 }
 
 #[test]
-fn an_accept_that_a_sandbox_refuses_is_reported_once_and_tried_again_now_and_then() {
+fn an_accept_that_a_sandbox_refuses_is_reported_once_and_retried() {
     let mut command = tcpserv("127.0.0.1", 0);
     refuse(&mut command, &[libc::SYS_accept4], libc::EPERM);
     tries_accept_again(&Server::spawn(&mut command), Errno::EPERM);
 }
 
 #[test]
-fn a_socket_or_a_thread_that_tcpcli_does_not_get_is_reported() {
+fn tcpcli_reports_that_it_cannot_create_a_socket_or_a_thread() {
     let server = Server::start(&[]);
     let no_socket = (&[libc::SYS_socket][..], "socket error: AF_INET");
     let no_thread = (FORKS, "pthread_create error");
@@ -99,7 +99,7 @@ fn a_socket_or_a_thread_that_tcpcli_does_not_get_is_reported() {
 }
 
 #[test]
-fn an_input_that_cannot_be_read_and_a_full_disk_are_reported() {
+fn unreadable_input_and_a_full_disk_are_reported() {
     let server = Server::start(&[]);
     let directory = ("fgets error: standard input", Errno::EISDIR);
     let full_disk = ("fputs error: standard output", Errno::ENOSPC);

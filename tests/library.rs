@@ -1,6 +1,6 @@
-//! The library in a program of one's own: Fork, Signal and the limit of children.
+//! The library in your own program: Fork, Signal and the limit on children.
 //!
-//! Fork wants a process with one thread, so these tests run one after the other, on the program's only one.
+//! Fork requires a single-threaded process, so these tests run one at a time on the main thread.
 
 mod common;
 use common::*;
@@ -27,17 +27,17 @@ mod own_server {
 
 fn main() {
     let tests = tests![
-        p1_a_concurrent_server_serves_with_any_function_and_starts_again_in_time_wait,
+        p1_a_concurrent_server_serves_with_any_function_and_restarts_in_time_wait,
         a_child_of_fork_has_no_children_to_wait_for,
-        wait_for_room_returns_although_the_caller_has_blocked_sigchld,
-        connect_that_a_signal_interrupts_can_be_called_again,
-        the_end_of_the_server_can_be_told_from_other_errors,
-        the_exit_closes_no_descriptor_that_another_file_has_now,
+        wait_for_room_returns_even_if_the_caller_has_blocked_sigchld,
+        an_interrupted_connect_can_be_called_again,
+        server_terminated_can_be_distinguished_from_other_errors,
+        exit_does_not_close_a_descriptor_that_now_belongs_to_another_file,
         the_count_of_children_does_not_go_below_0,
-        sig_chld_is_refused_for_another_signal,
+        sig_chld_is_refused_for_any_other_signal,
         a_child_gets_the_status_of_a_command_that_it_runs,
-        the_handler_leaves_errno_as_it_was,
-        _exit_runs_no_handler_of_exit,
+        the_handler_preserves_errno,
+        _exit_runs_no_exit_handlers,
     ];
     let mut trials = machine::trials(&Ok(()), tests);
     let in_pid_namespaces = tests![a_grandchild_with_the_parents_pid_has_no_children_to_wait_for];
@@ -47,26 +47,26 @@ fn main() {
 
 /// Forks a child that exits with what `run` returns.
 fn fork_child(run: impl FnOnce() -> i32) -> Pid {
-    // SAFETY: this process has one thread.
+    // SAFETY: this process is single-threaded.
     match unsafe { Fork() }.unwrap() {
         ForkResult::Child => {
-            set_pdeathsig(Signal::SIGKILL).unwrap(); // it may sleep for ever
+            set_pdeathsig(Signal::SIGKILL).unwrap(); // it may block forever
             _exit(run())
         }
         ForkResult::Parent { child } => child,
     }
 }
 
-/// Likewise, and returns its exit status. It must end before the deadline.
+/// Forks a child, which must exit before the deadline, and returns its exit status.
 fn in_child(run: impl FnOnce() -> i32) -> i32 {
     let child = fork_child(run);
     let status = zombie_status(child);
     waitpid(child, None).unwrap();
-    assert_eq!(status & 0x7f, 0, "a signal");
+    assert_eq!(status & 0x7f, 0, "killed by a signal");
     status >> 8
 }
 
-fn p1_a_concurrent_server_serves_with_any_function_and_starts_again_in_time_wait() {
+fn p1_a_concurrent_server_serves_with_any_function_and_restarts_in_time_wait() {
     let mut servaddr = SocketAddr::from(([127, 0, 0, 1], 0));
     for _ in 0..2 {
         let server = fork_child(|| own_server::serve(servaddr));
@@ -75,7 +75,7 @@ fn p1_a_concurrent_server_serves_with_any_function_and_starts_again_in_time_wait
         stream.write_all(b"hello\nhello, world\n").unwrap();
         assert_eq!(read_bytes(&mut stream, 5), b"6\n13\n");
         let client = stream.local_addr().unwrap();
-        signal(children(server)[0], Signal::SIGKILL); // so the server's end closes first
+        signal(children(server)[0], Signal::SIGKILL); // for an active close by the server
         assert_eq!(rest(&mut stream), b"");
         drop(stream);
         wait_state(servaddr, client, "TIME_WAIT");
@@ -88,7 +88,7 @@ fn a_child_of_fork_has_no_children_to_wait_for() {
     let status = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
         let child = fork_child(|| {
-            wait_for_room(1); // it would sleep for ever: nobody counts its parent's children off
+            wait_for_room(1); // must not wait for the parent's children: it would block forever
             Signal(SIGCHLD, sig_chld).unwrap();
             wait_for_room(1);
             0
@@ -105,17 +105,17 @@ fn new_pid_namespace() -> nix::Result<()> {
 }
 
 fn pid_namespaces() -> Result<(), String> {
-    // Its next child would be process 1 of the namespace.
+    // In a child, because the next child after unshare is process 1 of the namespace.
     match in_child(|| new_pid_namespace().map_or_else(|why| why as i32, |()| 0)) {
         0 => Ok(()),
         errno => Err(format!(
-            "unshare makes no pid namespace: {}",
+            "unshare cannot create a pid namespace: {}",
             Errno::from_raw(errno)
         )),
     }
 }
 
-/// Both are process 1 of their namespaces.
+/// Both are process 1 in their own namespaces.
 fn a_grandchild_with_the_parents_pid_has_no_children_to_wait_for() {
     let process_1 = |run: &dyn Fn() -> i32| {
         new_pid_namespace().unwrap();
@@ -129,7 +129,7 @@ fn a_grandchild_with_the_parents_pid_has_no_children_to_wait_for() {
         process_1(&|| {
             Signal(SIGCHLD, sig_chld).unwrap();
             process_1(&|| {
-                wait_for_room(1); // it would wait for ever
+                wait_for_room(1); // must not block forever
                 0
             });
             0
@@ -138,7 +138,7 @@ fn a_grandchild_with_the_parents_pid_has_no_children_to_wait_for() {
     assert_eq!(status, 0);
 }
 
-fn wait_for_room_returns_although_the_caller_has_blocked_sigchld() {
+fn wait_for_room_returns_even_if_the_caller_has_blocked_sigchld() {
     let status = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
         SigSet::from(SIGCHLD).thread_block().unwrap();
@@ -149,7 +149,7 @@ fn wait_for_room_returns_although_the_caller_has_blocked_sigchld() {
     assert_eq!(status, 1);
 }
 
-/// What the child wrote to standard error, and its exit status.
+/// Forks a child, and returns what it wrote to standard error and its exit status.
 fn in_child_with_stderr(run: impl FnOnce() -> i32) -> (String, i32) {
     let (mut reader, writer) = pipe();
     let status = in_child(|| {
@@ -162,7 +162,7 @@ fn in_child_with_stderr(run: impl FnOnce() -> i32) -> (String, i32) {
     (said, status)
 }
 
-fn connect_that_a_signal_interrupts_can_be_called_again() {
+fn an_interrupted_connect_can_be_called_again() {
     let (said, status) = in_child_with_stderr(|| {
         trace_start();
         Signal(SIGCHLD, sig_chld).unwrap();
@@ -189,7 +189,7 @@ fn connect_that_a_signal_interrupts_can_be_called_again() {
     assert_eq!(status, 7);
 }
 
-fn the_end_of_the_server_can_be_told_from_other_errors() {
+fn server_terminated_can_be_distinguished_from_other_errors() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     for str_cli in [str_cli as fn(File, &Sockfd, File) -> _, str_cli_batch] {
         let sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
@@ -202,13 +202,13 @@ fn the_end_of_the_server_can_be_told_from_other_errors() {
     }
 }
 
-/// Safe code can exchange the socket in a Sockfd.
-fn the_exit_closes_no_descriptor_that_another_file_has_now() {
+/// Safe code can replace the socket in a Sockfd.
+fn exit_does_not_close_a_descriptor_that_now_belongs_to_another_file() {
     let (said, _) = in_child_with_stderr(|| {
         trace_start();
         let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
         sockfd.0 = socket2::Socket::new(AF_INET, SOCK_STREAM, None).unwrap();
-        std::mem::forget(memory_file()); // it gets the number of the first socket
+        std::mem::forget(memory_file()); // it gets the first socket's descriptor
         0
     });
     assert!(said.ends_with("_exit(0), holds no socket\n"), "{said}");
@@ -219,25 +219,25 @@ fn the_count_of_children_does_not_go_below_0() {
         Signal(SIGCHLD, sig_chld).unwrap();
         let not_of_fork = Pid::from_raw(spawn(&mut Command::new("true")).id() as i32);
         wait_until("the handler to reap it", || gone(not_of_fork));
-        wait_for_room(1); // it would sleep for ever
+        wait_for_room(1); // must not block forever
         7
     });
     assert_eq!(status, 7);
 }
 
-fn sig_chld_is_refused_for_another_signal() {
+fn sig_chld_is_refused_for_any_other_signal() {
     let status = in_child(|| {
         let error = Signal(Signal::SIGUSR1, sig_chld).unwrap_err().to_string();
         assert_eq!(error, "sigaction error: SIGUSR1: only SIGCHLD is supported");
         let child = fork_child(|| 0);
-        wait_for_room(1); // nobody counts children off, so it does not wait
+        wait_for_room(1); // does not wait: without a handler, children are not counted
         waitpid(child, None).unwrap();
         7
     });
     assert_eq!(status, 7);
 }
 
-/// The child inherits the handler, which must not take the command's status away.
+/// The child inherits the handler, which must not reap the command.
 fn a_child_gets_the_status_of_a_command_that_it_runs() {
     let (mut reader, mut writer) = pipe();
     let status = in_child(|| {
@@ -245,9 +245,9 @@ fn a_child_gets_the_status_of_a_command_that_it_runs() {
         fork_child(|| {
             let mut command = spawn(&mut Command::new("true"));
             let pid = Pid::from_raw(command.id() as i32);
-            wait_until("its end", || ended(pid));
+            wait_until("the command to exit", || ended(pid));
             let ran = command.wait().is_ok();
-            writer.write_all(&[ran.into()]).unwrap(); // the handler takes its own status
+            writer.write_all(&[ran.into()]).unwrap(); // its own status goes to the handler
             0
         });
         let mut ran = [0];
@@ -257,18 +257,18 @@ fn a_child_gets_the_status_of_a_command_that_it_runs() {
     assert_eq!(status, 1);
 }
 
-fn the_handler_leaves_errno_as_it_was() {
+fn the_handler_preserves_errno() {
     let errno = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
         Errno::EXDEV.set();
-        raise(SIGCHLD).unwrap(); // its waitpid fails: there is no child
+        raise(SIGCHLD).unwrap(); // its waitpid fails, as there is no child
         Errno::last_raw()
     });
     assert_eq!(errno, Errno::EXDEV as i32);
 }
 
-/// Such as the one that flushes stdio's buffers.
-fn _exit_runs_no_handler_of_exit() {
+/// Such a handler flushes stdio's buffers, for example.
+fn _exit_runs_no_exit_handlers() {
     extern "C" fn exit_with_7() {
         // SAFETY: _exit has no preconditions.
         unsafe { libc::_exit(7) }

@@ -5,16 +5,16 @@ mod common;
 use common::*;
 use std::io::ErrorKind;
 
-/// Waits until the server sleeps at its limit, with as many connections in its queue.
+/// Waits until the server is blocked at its limit, with `n` connections in its queue.
 fn wait_at_limit(server: &Server, n: u64) {
-    let what = format!("{n} in the queue");
+    let what = format!("{n} queued connections");
     wait_until(what, || queued(server.addr.port()) == n);
     wait_asleep_in(libc::SYS_rt_sigsuspend, server.pid(), "");
     show_queue(server.addr.port());
 }
 
 #[test]
-fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
+fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_order() {
     let server = Server::start(&["--max-clients", "2"]);
     let (first, _) = server.client();
     let (second, _) = server.client();
@@ -41,7 +41,7 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_their_order() {
 }
 
 #[test]
-fn at_the_limit_a_signal_that_no_child_has_sent_makes_no_room() {
+fn at_the_limit_a_sigchld_that_is_not_from_a_child_makes_no_room() {
     let server = Server::start(&["--max-clients", "1"]);
     let (_first, _) = server.client();
     let _second = connect(server.addr);
@@ -53,9 +53,9 @@ fn at_the_limit_a_signal_that_no_child_has_sent_makes_no_room() {
     wait_at_limit(&server, 1);
 }
 
-/// That 0 is no limit, not the default one of 4,096, load.rs shows with 10,000 clients.
+/// load.rs shows with 10,000 clients that 0 is not the default limit of 4,096 either.
 #[test]
-fn max_clients_0_is_not_a_limit_of_no_clients() {
+fn max_clients_0_does_not_mean_no_clients() {
     let server = Server::start(&["--max-clients", "0"]);
     let _clients = [(); 20].map(|()| server.client());
     assert!(server.said().is_empty());
@@ -85,7 +85,7 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
     let (stream, child) = server.client();
     let client = stream.local_addr().unwrap();
     let mut sender = stream.try_clone().unwrap();
-    // It keeps sending, so it is not idle in that way.
+    // The client keeps sending, so the timeout is not for lack of input.
     let feeder = thread::spawn(move || {
         loop {
             if let Err(why) = sender.write_all(&[b'x'; 64 * 1024]) {
@@ -100,15 +100,15 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
 
     assert!(start.elapsed() >= Duration::from_secs(1));
     wait_until("the child to be reaped", || gone(child));
-    let ended = join("the end of the connection", feeder);
+    let ended = join("the connection to be dropped", feeder);
     assert_eq!(ended, ErrorKind::ConnectionReset);
     let left = connection(server.addr, client);
     assert!(left.is_none(), "its echo is still in the kernel: {left:?}");
 }
 
-/// Both times run out at about the same moment.
+/// Both timeouts expire at about the same time.
 #[test]
-fn an_unread_echo_that_fits_into_the_send_buffer_is_reported_by_read() {
+fn an_unread_echo_that_fits_in_the_send_buffer_is_reported_by_read() {
     let server = Server::start(&["--idle-timeout", "1"]);
     let mut stream = connect_with_buffer(server.addr, 4096);
     let client = stream.local_addr().unwrap();
@@ -122,8 +122,8 @@ fn an_unread_echo_that_fits_into_the_send_buffer_is_reported_by_read() {
     );
 }
 
-/// Sends so many bytes, and reads the echo in 50 pieces, one each 100 ms. Returns whether all came back; `None`
-/// if the machine has held this test up for a second: then it means nothing.
+/// Sends `bytes` bytes, and reads the echo in 50 pieces, one every 100 ms. Returns whether all of
+/// it came back, or `None` if the machine delayed this test for a second, which makes it void.
 fn reads_slowly(seconds: &str, buffer: usize, bytes: usize) -> Option<bool> {
     let server = Server::start(&["--idle-timeout", seconds]);
     let mut stream = connect_with_buffer(server.addr, buffer);
@@ -145,7 +145,7 @@ fn reads_slowly(seconds: &str, buffer: usize, bytes: usize) -> Option<bool> {
     Some(true)
 }
 
-/// The price of TCP_USER_TIMEOUT: a window that stays closed for the whole time.
+/// The price of TCP_USER_TIMEOUT: a reader whose window stays closed that long is dropped.
 #[test]
 fn a_slow_reader_is_served_unless_its_window_stays_closed_for_the_idle_timeout() {
     thread::scope(|scope| {
@@ -155,7 +155,7 @@ fn a_slow_reader_is_served_unless_its_window_stays_closed_for_the_idle_timeout()
             ("2", 4096, 100_000, false),
         ] {
             scope.spawn(move || {
-                let what = "five seconds in which this test is not held up";
+                let what = "five seconds in which this test is not delayed";
                 let served = wait_for(what, || reads_slowly(seconds, buffer, bytes));
                 assert_eq!(served, is_served, "{bytes} bytes, {seconds} s");
             });

@@ -1,4 +1,4 @@
-//! listen函数: the state LISTEN, and the queue of complete connections.
+//! listen函数: the LISTEN state, and the completed connection queue.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn s11_s12_a_connection_is_complete_before_accept_and_its_data_is_queued_and_ech
 
     wait_received(server.addr, client, 11);
     let row = connection(server.addr, client).unwrap();
-    // No process has a descriptor of it yet.
+    // No process has a descriptor for it yet.
     assert_eq!((row.state, row.inode), ("ESTABLISHED", 0));
     show_queue(server.addr.port());
     assert_eq!(queued(server.addr.port()), 1);
@@ -46,7 +46,7 @@ fn s12_more_data_than_the_receive_buffer_holds_waits_at_the_client_and_none_is_l
 
     let sent = fill(&mut stream) as u64;
 
-    // Probes of the full window may still move some from one queue to the other.
+    // Window probes may still move some bytes from one queue to the other.
     wait_until("the rest to wait at the client", || {
         let at_server = connection(server.addr, client).unwrap().rx_queue;
         let at_client = connection(client, server.addr).unwrap().tx_queue;
@@ -62,7 +62,7 @@ fn s12_more_data_than_the_receive_buffer_holds_waits_at_the_client_and_none_is_l
 }
 
 #[test]
-fn s13_the_queue_holds_backlog_and_one_connections_on_linux() {
+fn s13_the_queue_holds_backlog_plus_one_connections_on_linux() {
     for (args, listenq, backlog) in [
         (&["--backlog", "0"][..], None, 0),
         (&["--backlog", "4"], None, 4),
@@ -83,7 +83,7 @@ fn s13_the_queue_holds_backlog_and_one_connections_on_linux() {
         let why = outside.connect(&server.addr.into()).unwrap_err();
         assert_eq!(why.raw_os_error(), Some(libc::EINPROGRESS));
         let addr = outside.local_addr().unwrap().as_socket().unwrap();
-        // Over loopback the SYN is answered within connect, if there is room.
+        // Over loopback, connect would already have the SYN ACK if there were room.
         assert_eq!(show_state(addr, server.addr), Some("SYN_SENT"));
         assert_eq!(show_state(server.addr, addr), None);
     }
@@ -114,7 +114,7 @@ fn s15_a_socket_that_is_bound_but_does_not_listen_refuses_connections() {
 }
 
 #[test]
-fn s16_the_connected_socket_takes_its_options_from_the_listening_one() {
+fn s16_the_connected_socket_inherits_the_options_of_the_listening_one() {
     let (listenfd, servaddr) = bound();
     Setsockopt(&listenfd, SO_KEEPALIVE, true).unwrap();
     Setsockopt(&listenfd, TCP_NODELAY, true).unwrap();

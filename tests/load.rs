@@ -1,5 +1,4 @@
-//! Many clients, for minutes, and the minute of TIME_WAIT. These tests run only when they are
-//! asked for:
+//! The slow tests: many clients, and the minute of TIME_WAIT. They run only on request:
 //! `cargo test --release --test load -- --ignored --test-threads=1`
 
 mod common;
@@ -7,17 +6,17 @@ mod common;
 use common::*;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// A server on all loopback addresses: one address has too few ephemeral ports.
+/// A server on all loopback addresses, because one address has too few ephemeral ports.
 fn server() -> Server {
     Server::spawn(tcpserv("0.0.0.0", 0).args(["--max-clients", "0"]))
 }
 
-/// The n-th of its addresses.
+/// The n-th of 16 addresses of the server.
 fn nth(server: &Server, n: usize) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1 + (n % 16) as u8], server.addr.port()))
 }
 
-/// One short connection: a line, its echo, and the server's FIN.
+/// Makes a short connection: a line, its echo, and both FINs.
 fn visit(addr: SocketAddr, n: usize) {
     let mut stream = connect(addr);
     let line = format!("visitor {n}\n");
@@ -26,7 +25,7 @@ fn visit(addr: SocketAddr, n: usize) {
     assert_eq!(rest(&mut stream), b"");
 }
 
-/// What a parent holds without clients: its memory in kB, and its descriptors.
+/// The memory in kB and the descriptors that a parent without clients holds.
 fn holds(server: &Server) -> (u64, Vec<i32>) {
     server.wait_children(0);
     wait_accepting(server.pid());
@@ -36,7 +35,7 @@ fn holds(server: &Server) -> (u64, Vec<i32>) {
     (memory, numbers.collect())
 }
 
-/// Asserts that a parent holds no more after the clients of this visit than before.
+/// Asserts that a parent holds no more after these visits than before.
 fn leaves_nothing(server: &Server, visits: impl FnOnce()) {
     for n in 0..100 {
         visit(nth(server, n), n);
@@ -45,8 +44,8 @@ fn leaves_nothing(server: &Server, visits: impl FnOnce()) {
     visits();
     let (memory_after, descriptors_after) = holds(server);
     assert_eq!(descriptors_after, descriptors);
-    // The kernel counts pages in batches: a few more are no leak, one for each of thousands
-    // of clients is one.
+    // The kernel counts pages in batches, so a few more are not a leak. One for each of
+    // thousands of clients would be.
     let more = memory_after.saturating_sub(memory);
     assert!(more <= 256, "{more} kB more");
     assert!(server.said().is_empty());
@@ -56,7 +55,7 @@ fn leaves_nothing(server: &Server, visits: impl FnOnce()) {
 #[ignore = "slow"]
 fn with_max_clients_0_ten_thousand_are_served_at_the_same_time() {
     const CLIENTS: usize = 10_000;
-    set_limit(Pid::this(), Resource::NOFILE, u64::MAX); // as high as it may be
+    set_limit(Pid::this(), Resource::NOFILE, u64::MAX); // as high as allowed
     let server = server();
     leaves_nothing(&server, || {
         let name = |n: usize| format!("client {n}\n").into_bytes();
@@ -90,7 +89,7 @@ fn a_hundred_thousand_connections_four_at_a_time() {
     });
 }
 
-/// A number below n.
+/// A random number below `n`.
 fn random(n: usize) -> usize {
     RandomState::new().build_hasher().finish() as usize % n
 }
@@ -125,7 +124,7 @@ fn random_bytes_come_back_for_a_minute_while_other_clients_die() {
     assert!(no_other && !said.is_empty(), "{said:?}");
 }
 
-/// Ends in the middle of its data, by a reset or by a close.
+/// Disconnects in the middle of its data, with a reset or a close.
 fn die(mut stream: TcpStream, bytes: &[u8], by_reset: bool) {
     stream.write_all(&bytes[..bytes.len() / 16]).unwrap();
     let _ = stream.read(&mut [0; 1000]).unwrap();

@@ -1,4 +1,4 @@
-//! The messages on standard error: what they look like, and that no client waits for one.
+//! The messages on standard error: their form, and that they never make a client wait.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 
 #[test]
-fn a_message_is_one_line_of_512_bytes_at_most() {
+fn a_message_is_one_line_of_at_most_512_bytes() {
     let server = Server::start(&[]);
     let second = |name: &str| {
         let mut command = tcpserv("127.0.0.1", server.addr.port());
@@ -23,9 +23,9 @@ fn a_message_is_one_line_of_512_bytes_at_most() {
     assert!(said.starts_with("a?b: bind error: "), "{said}");
 }
 
-/// `tcpserv 2> log`: opened once more, the file would be written from its start.
+/// `tcpserv 2> log`: if the file were opened again, it would be overwritten from its start.
 #[test]
-fn a_file_gets_each_message() {
+fn a_log_file_gets_every_message() {
     let server = Server::start(&[]);
     let mut log = memory_file();
     for _ in 0..2 {
@@ -39,9 +39,9 @@ fn a_file_gets_each_message() {
     assert_eq!(said.matches("bind error").count(), 2, "{said}");
 }
 
-/// Nobody reads what the server says into a pipe, a terminal or a socket, until that is full.
+/// Standard error is a full pipe, terminal or socket that nobody reads.
 #[test]
-fn a_full_standard_error_stops_no_client() {
+fn a_full_standard_error_blocks_no_client() {
     let sockets = UnixStream::pair().unwrap();
     let [one, other] = <[UnixStream; 2]>::from(sockets).map(|end| File::from(OwnedFd::from(end)));
     for (mut reader, stderr) in [pipe(), pty(), (one, other)] {
@@ -49,7 +49,7 @@ fn a_full_standard_error_stops_no_client() {
         non_blocking(OFlag::O_NONBLOCK);
         while (&stderr).write(&[b'x'; 512]).is_ok() {} // until it is full
         non_blocking(OFlag::empty());
-        // Room for some messages: a terminal says that it has room also when the next does not fit.
+        // Make room for some messages: a terminal reports room even if the next does not fit.
         reader.read_exact(&mut [0; 4096]).unwrap();
         let mut command = tcpserv("127.0.0.1", 0);
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -62,9 +62,9 @@ fn a_full_standard_error_stops_no_client() {
             assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
             let child = children(pid)[0];
             if n % 2 == 0 {
-                signal(child, Signal::SIGKILL); // the parent has a message about this
+                signal(child, Signal::SIGKILL); // the parent reports this
             } else {
-                reset(stream); // and the child about this
+                reset(stream); // and the child reports this
             }
             wait_until("the child to be reaped", || gone(child));
         }

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 
-/// That no call but the exit sends the client's FIN shows n3_ in system_calls.rs.
+/// n3_ in system_calls.rs shows that only the exit sends the client's FIN.
 #[test]
 fn n1_n2_n3_n5_n6_t1_the_client_exits_then_the_child_and_the_client_is_in_time_wait() {
     let server = Server::start(&[]);
@@ -25,7 +25,7 @@ fn n1_n2_n3_n5_n6_t1_the_client_exits_then_the_child_and_the_client_is_in_time_w
     wait_state(server.addr, addr, None);
 
     stopped_parent.go_on();
-    wait_until("the parent to reap it", || gone(child));
+    wait_until("the child to be reaped", || gone(child));
     assert!(server.said().is_empty());
 }
 
@@ -35,15 +35,15 @@ fn n4_the_childs_read_returns_0_on_the_fin_and_str_echo_returns() {
     let (mut client, child) = server.tcpcli();
     client.echoes(b"hello\n");
     wait_reading_socket(child);
-    // The parent's figures grow by those of each child for which it has waited.
+    // The parent's counters include those of each child that it has reaped.
     let (of_child, before) = (io(child), io(server.pid()));
 
     client.ctrl_d();
 
-    wait_until("the parent to wait for the child", || gone(child));
+    wait_until("the child to be reaped", || gone(child));
     let after = io(server.pid());
     let reads = after.syscr - before.syscr;
-    assert_eq!(reads, of_child.syscr + 1, "one read more");
+    assert_eq!(reads, of_child.syscr + 1, "one more read");
     let bytes = after.rchar - before.rchar;
     assert_eq!(bytes, of_child.rchar, "it returned 0");
 }

@@ -1,11 +1,11 @@
-//! When things go wrong: a client, a child or the parent dies. A client's fault ends only its
+//! When things go wrong: a client, a child or the parent dies. A client's fault affects only its
 //! own connection.
 
 mod common;
 
 use common::*;
 
-/// Asserts that the server still serves a client, and a new one.
+/// Asserts that the server still serves this client, and a new one.
 fn serves(server: &Server, other: &mut TcpStream) {
     for stream in [other, &mut connect(server.addr)] {
         assert_eq!(echo(stream, b"hello\n"), b"hello\n");
@@ -13,7 +13,7 @@ fn serves(server: &Server, other: &mut TcpStream) {
 }
 
 #[test]
-fn a_reset_by_a_client_that_has_not_read_all_ends_one_child_with_a_message() {
+fn a_reset_from_a_client_with_unread_data_terminates_one_child_with_a_message() {
     let server = Server::start(&[]);
     let mut other = connect(server.addr);
     for call in ["str_echo: read", "writen"] {
@@ -41,7 +41,7 @@ fn a_reset_by_a_client_that_has_not_read_all_ends_one_child_with_a_message() {
 }
 
 #[test]
-fn a_client_that_is_killed_ends_like_any_other() {
+fn a_killed_client_disconnects_like_any_other() {
     let server = Server::start(&[]);
     let (client, child) = server.tcpcli();
     let stopped = server.stop_accepting(); // so that the child stays a zombie
@@ -52,15 +52,15 @@ fn a_client_that_is_killed_ends_like_any_other() {
     assert!(server.said().is_empty());
 }
 
-/// What its client sees is c7_ in client.rs.
+/// c7_ in client.rs shows what tcpcli does then.
 #[test]
-fn a_child_that_is_killed_is_reported_and_so_is_its_end_to_its_client() {
+fn a_killed_child_is_reported_and_its_client_gets_end_of_file() {
     let server = Server::start(&[]);
     let mut other = connect(server.addr);
     for (how, name) in [
         (Signal::SIGKILL, "9 (SIGKILL)"),
         (Signal::SIGTERM, "15 (SIGTERM)"),
-        (Signal::SIGABRT, "6 (SIGABRT)"), // a panic of a server of one's own
+        (Signal::SIGABRT, "6 (SIGABRT)"), // a panic in your own server
     ] {
         let (mut stream, child) = server.client();
         set_limit(child, Resource::CORE, 0);
@@ -73,9 +73,9 @@ fn a_child_that_is_killed_is_reported_and_so_is_its_end_to_its_client() {
     assert_eq!(server.said().len(), 3);
 }
 
-/// The port stays this test's: for port 0 the kernel takes none that has a connection.
+/// No other test gets the port: for port 0 the kernel picks none that has a connection.
 #[test]
-fn when_the_parent_is_killed_its_children_serve_on_and_a_new_server_can_start() {
+fn when_the_parent_is_killed_its_children_keep_serving_and_a_new_server_can_start() {
     let server = Server::start(&[]);
     let (mut stream, child) = server.client();
 
@@ -85,5 +85,5 @@ fn when_the_parent_is_killed_its_children_serve_on_and_a_new_server_can_start() 
     let again = Server::spawn(&mut tcpserv("127.0.0.1", server.addr.port()));
     serves(&again, &mut stream);
     drop(stream);
-    wait_until("the child to end", || ended(child));
+    wait_until("the child to exit", || ended(child));
 }

@@ -1,7 +1,7 @@
-//! Which system calls a connection costs, counted by the kernel (ptrace): those of the
-//! listings, and no others, so none for a trace that was not asked for. And the states before and
-//! after listen. Ignored where ptrace is forbidden, and where the C library makes other calls than glibc on
-//! 64-bit machines.
+//! The system calls of a connection, seen with ptrace: those of the listings and no others, so a
+//! trace that nobody requested costs none. Also the states before and after listen. The tests are
+//! ignored if ptrace is forbidden, or if the C library is not glibc on a 64-bit machine, because
+//! others make different calls.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn allowed() -> Result<(), String> {
         return Err("the C library is not glibc on a 64-bit machine".to_owned());
     }
     let mut command = Command::new("true");
-    // SAFETY: between fork and exec it makes one system call, no more.
+    // SAFETY: between fork and exec it makes only one system call.
     let traced = unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) }.spawn();
     let mut traced = traced.map_err(|why| format!("ptrace: {why}"))?;
     traced.kill().unwrap();
@@ -36,8 +36,8 @@ fn allowed() -> Result<(), String> {
     Ok(())
 }
 
-/// What the C library and Rust do at the start and end of a process, and for memory. And before a close, Rust
-/// without optimisation asks whether the descriptor is open.
+/// Calls that the C library and Rust make at the start and end of a process, and for memory. In a
+/// debug build, Rust also checks before a close whether the descriptor is open.
 const RUNTIME: &[c_long] = &[
     #[cfg(debug_assertions)]
     libc::SYS_fcntl,
@@ -55,22 +55,22 @@ const RUNTIME: &[c_long] = &[
     libc::SYS_sigaltstack,
 ];
 
-/// The numbers of the system calls that a process made itself, in their order.
+/// The numbers of the system calls that a process made itself, in order.
 type Calls = Vec<c_long>;
 
-/// The calls from the first with this number on.
+/// The calls from the first one with this number onward.
 fn from(first: c_long, calls: &Calls) -> Calls {
     let first = calls.iter().position(|&number| number == first);
     calls[first.unwrap()..].to_vec()
 }
 
-/// Starts a program that this thread will follow.
+/// Starts a program that this thread will trace.
 fn start(command: &mut Command) -> Child {
-    // SAFETY: between fork and exec it makes one system call, no more.
+    // SAFETY: between fork and exec it makes only one system call.
     spawn(unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) })
 }
 
-/// The system call that a process enters; `None` when it returns from one.
+/// The system call that a process is entering; `None` if it is returning from one.
 #[cfg(target_env = "gnu")]
 fn entered(pid: Pid) -> Option<c_long> {
     let info = ptrace::syscall_info(pid).unwrap();
@@ -79,14 +79,14 @@ fn entered(pid: Pid) -> Option<c_long> {
     (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(number)
 }
 
-/// nix has PTRACE_GET_SYSCALL_INFO for glibc only.
+/// nix has PTRACE_GET_SYSCALL_INFO only for glibc.
 #[cfg(not(target_env = "gnu"))]
 fn entered(_: Pid) -> Option<c_long> {
     unreachable!("the tests are ignored")
 }
 
-/// Follows a program and its children to their end, and does something when one enters a system call.
-/// Returns the calls of each; the first is the program itself.
+/// Traces a program and its children until they exit, and calls `enters` for each system call.
+/// Returns the calls of each process, those of the program first.
 fn follow(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
     let pid = Pid::from_raw(program.id() as i32);
     waitpid(pid, None).unwrap(); // its exec has stopped it
@@ -104,7 +104,7 @@ fn follow(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
     let mut alive = vec![pid];
     let start = Instant::now();
     while !alive.is_empty() {
-        assert!(start.elapsed() < DEADLINE, "{alive:?} do not end");
+        assert!(start.elapsed() < DEADLINE, "{alive:?} do not exit");
         let mut nothing = true;
         for pid in alive.clone() {
             let status = waitpid(pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)).unwrap();
@@ -130,7 +130,7 @@ fn follow(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
                     alive.push(child);
                     None
                 }
-                // So begins a new child.
+                // A new child starts with this stop.
                 WaitStatus::Stopped(_, Signal::SIGSTOP) => None,
                 WaitStatus::Stopped(_, signal) => Some(signal),
                 other => panic!("{other:?}"),
@@ -144,7 +144,7 @@ fn follow(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
     calls.into_iter().map(|(_, calls)| calls).collect()
 }
 
-/// The calls of a tcpserv with these arguments, and of its children, while clients visit it.
+/// The calls of a tcpserv with these arguments and of its children, while `visit` uses it.
 fn serve(
     args: &[&str],
     visit: impl FnOnce(Pid, SocketAddr) + Send,
@@ -160,11 +160,11 @@ fn serve(
         });
         follow(&server, enters)
     });
-    server.wait().ok(); // it was waited for above
+    server.wait().ok(); // already reaped above
     calls
 }
 
-/// And each child closes, reads, writes, reads and exits.
+/// Each child closes, reads, writes, reads and exits.
 fn the_parent_accepts_forks_closes_and_reaps() {
     const CLIENTS: usize = 5;
     let visit = |pid, addr| {
@@ -210,7 +210,7 @@ fn n3_the_client_writes_and_reads_once_for_each_line_and_only_its_exit_closes() 
     let mut command = tcpcli(server.addr);
     let mut client = start(command.stdin(input).stdout(Stdio::null()));
     let calls = follow(&client, |_, _| ());
-    client.wait().ok(); // it was waited for above
+    client.wait().ok(); // already reaped above
 
     let calls = from(libc::SYS_connect, &calls[0]);
     let (read, write) = (libc::SYS_read, libc::SYS_write);
@@ -229,7 +229,7 @@ fn n3_the_client_writes_and_reads_once_for_each_line_and_only_its_exit_closes() 
     assert_eq!(calls, expected);
 }
 
-/// sigsuspend unblocks it and sleeps in one step, so no child can end unnoticed before the sleep.
+/// sigsuspend unblocks it and sleeps atomically, so no child terminates unnoticed before that.
 fn at_the_limit_sigchld_is_blocked_until_sigsuspend() {
     let visit = |pid, addr| {
         for _ in 0..3 {
@@ -255,14 +255,14 @@ fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
     serve(&[], visit, |pid, number| {
         // Before listen, and before the next call.
         if number == libc::SYS_listen || states.len() == 1 {
-            // In CLOSED a socket is not in the kernel's table.
+            // A socket in CLOSED is not in the kernel's table.
             states.push(connection_of(pid).map_or("CLOSED", |row| row.state));
         }
     });
     assert_eq!(states, ["CLOSED", "LISTEN"]);
 }
 
-/// How many sockets each process holds when it enters its next call.
+/// Counts the sockets that each process holds when it enters its next call.
 fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_figure() {
     let visit = |pid, addr| {
         let mut stream = connect(addr);
@@ -285,8 +285,8 @@ fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_figure() {
             of_child.push(sockets(pid).len());
         }
     });
-    // `F3  after accept has returned   listenfd connfd   …`: what the parent holds, and from column 61
-    // on, the child.
+    // `F3  after accept has returned   listenfd connfd   …` shows what the parent holds and, from
+    // column 61 on, what the child holds.
     let text = fs::read_to_string("src/doc/figures.md").unwrap();
     let (_, figure) = text.split_once("parent              child\n").unwrap();
     let (figure, _) = figure.split_once("```").unwrap();

@@ -23,7 +23,7 @@ fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {
     assert_eq!(client.next_output(6), b"hello\n");
 }
 
-/// Then bulk transfer takes fewer calls.
+/// So bulk transfer takes fewer calls.
 #[test]
 fn a_client_that_fills_the_childs_buffer_gets_a_larger_one() {
     let server = Server::start(&[]);
@@ -37,17 +37,17 @@ fn a_client_that_fills_the_childs_buffer_gets_a_larger_one() {
     assert!(read_bytes(&mut stream, 60_000) == pattern(60_000));
     wait_reading_socket(child);
     let reads = io(child).syscr - reads;
-    assert!(reads < 60_000 / 4096, "{reads} reads"); // each of the last counts when it returns
+    assert!(reads < 60_000 / 4096, "{reads} reads"); // a read counts when it returns
 }
 
 #[test]
-fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
+fn o2_a_full_send_buffer_blocks_the_writer_and_nothing_is_lost() {
     let server = Server::start(&[]);
     let (mut stream, child) = server.client();
     let client = stream.local_addr().unwrap();
     let filled = fill(&mut stream); // the client reads nothing
 
-    // Signals interrupt the write, and it is called again.
+    // Signals interrupt the write, and it is restarted.
     for _ in 0..3 {
         wait_writing_socket(child);
         let writes = io(child).syscw;
@@ -58,7 +58,7 @@ fn o2_a_full_send_buffer_puts_the_writer_to_sleep_and_nothing_is_lost() {
     show_state(client, server.addr);
     show_state(server.addr, client);
     assert!(connection(server.addr, client).unwrap().tx_queue > 0);
-    // It delays no other client.
+    // Other clients are not delayed.
     assert_eq!(echo(&mut connect(server.addr), b"hello\n"), b"hello\n");
 
     let more = pattern(1 << 20);
@@ -83,8 +83,8 @@ fn o3_close_returns_at_once_though_data_is_queued_and_all_of_it_arrives_before_t
     let row = connection(server.addr, client).unwrap();
     show("the child has exited, but the kernel still has data to send:");
     show(&row);
-    // The client's FIN has come; the server's follows its data, which the client's small
-    // receive buffer does not take.
+    // The client's FIN has arrived. The server's FIN follows its data, for which the client's
+    // small receive buffer has no room.
     assert_eq!((row.state, row.inode), ("LAST_ACK", 0));
     assert!(row.tx_queue > 0, "the kernel still has data to send");
 
@@ -104,7 +104,7 @@ fn h1_half_close_the_server_still_sends_and_tcpcli_still_reads() {
     client.type_in(b"the last words, without a newline");
     client.ctrl_d();
 
-    // The FIN has come before the child has read anything.
+    // The FIN arrives before the child has read anything.
     wait_state(addr, server.addr, "FIN_WAIT_2");
     wait_state(server.addr, addr, "CLOSE_WAIT");
     stopped.go_on();

@@ -7,10 +7,10 @@ use common::*;
 
 const CTRL_D: &[u8] = b"\x04";
 
-// The terminal itself shows what is typed, and shows \n as \r\n.
+// The terminal itself echoes what is typed, and shows \n as \r\n.
 
 #[test]
-fn after_one_ctrl_d_inside_a_line_the_line_goes_on_and_between_lines_it_ends_tcpcli() {
+fn one_ctrl_d_within_a_line_does_not_end_it_but_between_lines_it_terminates_tcpcli() {
     let server = Server::start(&[]);
     let mut terminal = Terminal::run(&mut tcpcli(server.addr), None);
     terminal.wait_reading_keys();
@@ -30,7 +30,7 @@ fn after_one_ctrl_d_inside_a_line_the_line_goes_on_and_between_lines_it_ends_tcp
 }
 
 #[test]
-fn two_ctrl_d_inside_a_line_send_what_was_typed_and_end_tcpcli() {
+fn two_ctrl_d_within_a_line_send_what_was_typed_and_terminate_tcpcli() {
     let server = Server::start(&[]);
     let mut terminal = Terminal::run(&mut tcpcli(server.addr), None);
     terminal.wait_reading_keys();
@@ -40,11 +40,11 @@ fn two_ctrl_d_inside_a_line_send_what_was_typed_and_end_tcpcli() {
     terminal.keys(CTRL_D);
 
     assert_eq!(terminal.wait().code(), Some(0));
-    terminal.wait_shows("abab"); // the second one is the echo, with no newline added
+    terminal.wait_shows("abab"); // the second `ab` is the echo, with no newline added
 }
 
 #[test]
-fn a_terminal_shows_each_echo_before_the_next_echo_comes() {
+fn a_terminal_shows_each_echo_before_the_next_one_arrives() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (input, mut keyboard) = pipe();
     keyboard.write_all(b"one\ntwo\n").unwrap(); // so that both are read at once

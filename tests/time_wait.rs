@@ -1,5 +1,5 @@
-//! TIME_WAIT状态: whose it is, what it keeps others from, how long it lasts. (T1 is in
-//! normal_termination.rs, too.)
+//! TIME_WAIT状态: which end enters it, what it prevents, and how long it lasts. (T1 is also tested
+//! in normal_termination.rs.)
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::*;
 use socket2::{Domain, Socket, Type};
 use std::io::ErrorKind;
 
-/// The port stays this test's: for port 0 the kernel takes none that has a connection in TIME_WAIT.
+/// No other test gets the port: for port 0 the kernel picks none that is in TIME_WAIT.
 #[test]
 fn s9_t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reuseaddr() {
     let server = Server::start(&[]);
@@ -34,7 +34,7 @@ fn s9_t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reu
     assert_eq!(show_state(server.addr, addr), Some("TIME_WAIT"), "still");
 }
 
-/// load.rs waits for its end.
+/// a20_ in load.rs waits until it is over.
 #[test]
 fn t3_time_wait_lasts_2msl_60_seconds_on_linux() {
     let server = Server::start(&[]);
@@ -47,7 +47,7 @@ fn t3_time_wait_lasts_2msl_60_seconds_on_linux() {
 
     show(&row);
     assert_eq!(row.timer, 3, "the timer of TIME_WAIT");
-    // DEADLINE ago at the most it was 60 s.
+    // It started at 60 s, at most DEADLINE ago.
     let left = Duration::from_secs(40)..=Duration::from_secs(60);
     assert!(left.contains(&row.expires), "{:?} left", row.expires);
 }

@@ -1,5 +1,5 @@
-//! --trace: each line is true at its time, a cause stands before its effect, the last line of each
-//! process says where it is, and nothing else changes.
+//! --trace: each line is true when it is printed, causes precede their effects, the last line of
+//! each process shows where it is, and nothing else changes.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 const TRACE: &[&str] = &["--trace"];
 
-/// Waits until the last line of a process is like this. A reader may be behind the writer.
+/// Waits until the last line of a process matches this. A reader may lag behind the writer.
 fn wait_last(said: impl Fn() -> Vec<String>, pid: Pid, pattern: &str) {
     wait_while_alive(pid, pattern, || {
         let last = told(said(), pid).pop()?;
@@ -26,7 +26,7 @@ fn client_waits(client: &Program, pattern: &str) {
 }
 
 #[test]
-fn z1_z2_z3_the_last_line_tells_that_client_parent_and_child_sleep() {
+fn z1_z2_z3_the_last_line_shows_that_client_parent_and_child_are_blocked() {
     let server = Server::start(TRACE);
     wait_accepting(server.pid());
     server_waits(&server, server.pid(), "LISTEN: accept(*) sleeps");
@@ -50,14 +50,14 @@ fn z1_z2_z3_the_last_line_tells_that_client_parent_and_child_sleep() {
 }
 
 #[test]
-fn c6_z4_while_the_queue_is_full_connect_sleeps_its_line_is_the_last() {
+fn c6_z4_while_the_queue_is_full_connect_blocks_and_its_line_is_the_last() {
     let server = Server::start(&["--backlog", "0"]);
     let stopped = server.stop_accepting();
     let _first = connect(server.addr);
     let client = Program::tcpcli(server.addr, TRACE);
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
     show_process(client.pid(), "blocked in connect");
-    client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // when it began
+    client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // as it began
     show_queue(server.addr.port());
     let row = connection_of(client.pid()).unwrap();
     show(&row);
@@ -68,7 +68,7 @@ fn c6_z4_while_the_queue_is_full_connect_sleeps_its_line_is_the_last() {
 }
 
 #[test]
-fn z5_while_write_sleeps_the_line_of_writen_is_the_last() {
+fn z5_while_write_blocks_the_line_of_writen_is_the_last() {
     let server = Server::start(TRACE);
     let (mut stream, child) = server.client();
     fill(&mut stream);
@@ -77,14 +77,14 @@ fn z5_while_write_sleeps_the_line_of_writen_is_the_last() {
 }
 
 #[test]
-fn at_the_limit_of_clients_and_after_an_error_of_accept_the_last_line_tells_the_sleep() {
+fn at_the_client_limit_and_after_an_error_in_accept_the_last_line_shows_the_sleep() {
     let server = Server::start(&["--trace", "--max-clients", "1"]);
     let _first = connect(server.addr);
     wait_asleep_in(libc::SYS_rt_sigsuspend, server.pid(), "");
     server_waits(&server, server.pid(), ": sigsuspend sleeps");
 
     let server = Server::start(TRACE);
-    wait_accepting(server.pid()); // it has a descriptor for the next connection
+    wait_accepting(server.pid()); // accept has reserved a descriptor for one connection
     set_limit(server.pid(), Resource::NOFILE, 1);
     let _both = [connect(server.addr), connect(server.addr)];
     server_waits(&server, server.pid(), ": nanosleep sleeps for 0.1 s");
@@ -119,7 +119,7 @@ const REAPED: [&str; 4] = [
 ];
 
 #[test]
-fn sorted_by_time_each_cause_stands_before_its_effect() {
+fn sorted_by_time_each_cause_precedes_its_effect() {
     for _ in 0..10 {
         let server = Server::start(TRACE);
         let (mut client, child) = server.tcpcli_with(TRACE);
@@ -128,7 +128,7 @@ fn sorted_by_time_each_cause_stands_before_its_effect() {
         client.echoes(b"hello\n");
         wait_reading_input(client.pid());
         wait_reading_socket(child);
-        stop(child).go_on(); // no SIGCHLD comes for this
+        stop(child).go_on(); // this causes no SIGCHLD
         let ended = client.ctrl_d_and_wait();
         assert_eq!(ended.code, Some(0));
         server.wait_said("calling again");
@@ -158,7 +158,7 @@ fn sorted_by_time_each_cause_stands_before_its_effect() {
 }
 
 #[test]
-fn accept_tells_how_many_connections_wait_in_the_queue() {
+fn accept_shows_how_many_connections_are_queued() {
     let server = Server::start(TRACE);
     let stopped = server.stop_accepting();
     let _clients = [(); 3].map(|()| connect(server.addr));
@@ -169,7 +169,7 @@ fn accept_tells_how_many_connections_wait_in_the_queue() {
 }
 
 #[test]
-fn a_half_close_is_told_and_then_its_state() {
+fn a_half_close_is_printed_and_then_its_state() {
     let server = Server::start(TRACE);
     let (mut client, child) = server.tcpcli_with(TRACE);
     let addr = client.addr();
@@ -199,7 +199,7 @@ fn a_half_close_is_told_and_then_its_state() {
 }
 
 #[test]
-fn batch_tells_its_calls_and_each_close_once() {
+fn batch_prints_its_calls_and_each_close_once() {
     let server = Server::start(&[]);
     let (mut client, _) = server.tcpcli_with(&["--batch", "--trace"]);
     client.echoes(b"hello\n");
@@ -215,8 +215,8 @@ fn batch_tells_its_calls_and_each_close_once() {
     ] {
         place(&told, expected);
     }
-    // The thread that sends has a descriptor of its own. The exit leaves the other alone where the
-    // kernel still counts the thread, which has just ended.
+    // The sending thread has its own descriptor. The exit does not print a close of the other one
+    // if the kernel still counts that thread, which has only just terminated.
     place(&told, "ESTABLISHED: shutdown(*, SHUT_WR)");
     place(&told, "* close(*), then holds fd *");
     let closes = told
@@ -228,7 +228,7 @@ fn batch_tells_its_calls_and_each_close_once() {
 }
 
 #[test]
-fn where_a_sandbox_hides_the_kernels_table_no_state_follows_the_close() {
+fn if_a_sandbox_hides_the_kernels_table_no_state_follows_the_close() {
     let server = Server::start(&[]);
     let mut command = tcpcli(server.addr);
     refuse(command.args(TRACE), &[libc::SYS_sendto], libc::EPERM);
@@ -240,7 +240,7 @@ fn where_a_sandbox_hides_the_kernels_table_no_state_follows_the_close() {
 }
 
 #[test]
-fn a_call_that_fails_is_told_with_its_reason() {
+fn a_failed_call_is_printed_with_its_error() {
     let server = Server::start(&[]);
     let bound = unp::Socket(unp::AF_INET, unp::SOCK_STREAM, 0).unwrap();
     unp::Bind(&bound, "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -278,7 +278,7 @@ fn a_call_that_fails_is_told_with_its_reason() {
 }
 
 #[test]
-fn the_end_of_the_idle_timeout_is_told() {
+fn an_expired_idle_timeout_is_printed() {
     let server = Server::start(&["--trace", "--idle-timeout", "1"]);
     let _stream = connect(server.addr);
     server.wait_said("SO_RCVTIMEO and TCP_USER_TIMEOUT, 1s) = 0");

@@ -69,7 +69,10 @@ pub fn wait_while_alive<T>(pid: Pid, what: impl Display, mut look: impl FnMut() 
     wait_for(&what, || {
         let over = ended(pid); // checked before `look`, because the event may be its last act
         let seen = look();
-        assert!(seen.is_some() || !over, "gave up waiting for {what}: {pid} has terminated");
+        assert!(
+            seen.is_some() || !over,
+            "gave up waiting for {what}: {pid} has terminated"
+        );
         seen
     })
 }

@@ -107,7 +107,10 @@ impl Program {
         let stdin = self.stdin.as_mut().unwrap();
         // A pipe that poll reports as writable has room for this much (PIPE_BUF).
         for piece in bytes.chunks(4096) {
-            assert!(ready(stdin, PollFlags::POLLOUT), "the program does not read its input");
+            assert!(
+                ready(stdin, PollFlags::POLLOUT),
+                "the program does not read its input"
+            );
             stdin.write_all(piece).unwrap();
         }
     }

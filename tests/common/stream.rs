@@ -98,7 +98,9 @@ pub fn fill(stream: &mut TcpStream) -> usize {
         }
     }
     stream.set_nonblocking(false).unwrap();
-    show(format_args!("write accepted {sent} bytes, and accepts no more"));
+    show(format_args!(
+        "write accepted {sent} bytes, and accepts no more"
+    ));
     sent
 }
 
