@@ -1,4 +1,4 @@
-//! The load: the same for each server, or for each client.
+//! The load, which is the same for each server or each client.
 
 use crate::common::{DEADLINE, connect, echo, memory_file, rest};
 use crate::peers::Peer;
@@ -15,10 +15,10 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
-/// A line of 64 bytes, with its newline.
+/// A line of 64 bytes, including its newline.
 pub const LINE: &[u8] = b"a line of 64 bytes, of which a newline is the last: 0123456789.\n";
 
-/// One connection: a line, its echo, then both FINs, the client's first.
+/// Makes one connection: a line, its echo, then both FINs, the client's first.
 fn visit(server: SocketAddr) {
     let mut stream = connect(server);
     echo(&mut stream, LINE);
@@ -26,7 +26,7 @@ fn visit(server: SocketAddr) {
     assert!(rest(&mut stream).is_empty(), "more came back than was sent");
 }
 
-/// So many connections by so many clients at a time, in connections per second.
+/// The rate of `n` connections from `clients` clients at a time, in connections per second.
 pub fn connections(server: SocketAddr, clients: usize, n: usize) -> f64 {
     let start = Instant::now();
     thread::scope(|scope| {
@@ -37,7 +37,7 @@ pub fn connections(server: SocketAddr, clients: usize, n: usize) -> f64 {
     n as f64 / start.elapsed().as_secs_f64()
 }
 
-/// The median time of so many lines and their echoes on one connection, in µs.
+/// The median round-trip time of `n` lines on one connection, in µs.
 pub fn round_trip(server: SocketAddr, n: usize) -> f64 {
     let mut stream = connect(server);
     let one = |_| {
@@ -48,7 +48,7 @@ pub fn round_trip(server: SocketAddr, n: usize) -> f64 {
     median((0..n).map(one))
 }
 
-/// Sends so many MiB in pieces of 256 KiB and reads the echo at the same time, in GB/s.
+/// The rate of sending this many MiB in pieces of 256 KiB while reading the echo, in GB/s.
 pub fn bulk(server: SocketAddr, mebibytes: usize) -> f64 {
     let stream = connect(server);
     let (mut sender, mut receiver) = (&stream, &stream);
@@ -77,20 +77,23 @@ impl Input {
         Input { file, bytes }
     }
 
-    /// The median time of so many runs of a client, from its start to its exit, in seconds.
+    /// The median time of `runs` runs of a client, from its start to its exit, in seconds.
     pub fn time(&self, client: &Peer, server: SocketAddr, runs: usize) -> f64 {
-        // The first run is not timed. It shows whether the client prints the whole echo.
+        // The first run is not timed. It checks that the client prints the whole echo.
         let output = memory_file();
         self.run(client, server, output.try_clone().unwrap());
         let printed = output.metadata().unwrap().len();
         let (name, bytes) = (client.name, self.bytes as u64);
-        assert!(printed == bytes, "{name} prints {printed} of {bytes} bytes");
+        assert!(
+            printed == bytes,
+            "{name} printed {printed} of {bytes} bytes"
+        );
         drop(output);
         median((0..runs).map(|_| self.run(client, server, Stdio::null())))
     }
 
     fn run(&self, client: &Peer, server: SocketAddr, stdout: impl Into<Stdio>) -> f64 {
-        // Standard error ends when the client does: a wait for that can have a deadline.
+        // Standard error ends when the client exits, and reading it can have a deadline.
         let (mut said, stderr) = UnixStream::pair().unwrap();
         said.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut command = client.command(server.port());
@@ -101,7 +104,7 @@ impl Input {
         let mut process = command
             .spawn()
             .unwrap_or_else(|why| panic!("{}: {why}", client.name));
-        drop(command); // this process's copy of stderr
+        drop(command); // and with it, this process's copy of stderr
         let mut why = String::new();
         if said.read_to_string(&mut why).is_err() {
             process.kill().unwrap();
@@ -113,9 +116,9 @@ impl Input {
     }
 }
 
-/// Measures on one core, with the servers and the clients that it starts. Where the
-/// scheduler puts two processes that take turns, and how long another core takes to wake
-/// up, is otherwise most of what is seen.
+/// Measures on one core, together with the servers and clients that it starts. Otherwise the
+/// result mostly shows where the scheduler puts two processes that take turns, and how long
+/// another core takes to wake up.
 pub fn on_one_core<T: Send>(measure: impl FnOnce() -> T + Send) -> T {
     let on_this_core = || {
         let mut this = CpuSet::new();

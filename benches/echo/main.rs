@@ -1,9 +1,8 @@
-//! How fast the pair is, beside its peers: `cargo bench` prints tables in Markdown.
-//! benches/README.md has those of one run, and what they say.
+//! Measures how fast the two programs and their peers are. `cargo bench` prints tables in
+//! Markdown; benches/README.md has those of one run, and what they show.
 //!
-//! `cargo bench -- --quick` does a tenth of the work; `cargo bench -- NAME…` prints
-//! only the tables of these names: see [`TABLES`]. Nothing is judged: no figure makes
-//! this fail.
+//! `cargo bench -- --quick` does a tenth of the work, and `cargo bench -- NAME…` prints only the
+//! named [`TABLES`]. It only reports; no result makes it fail.
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -15,7 +14,7 @@ mod tables;
 use std::env;
 use std::process::ExitCode;
 
-/// A name, and what prints the tables of that name with 1/n of the work.
+/// A name, and the function that prints the table of that name with 1/n of the work.
 type Table = (&'static str, fn(usize));
 
 const TABLES: [Table; 7] = [
@@ -32,14 +31,14 @@ fn main() -> ExitCode {
     let (options, names): (Vec<_>, Vec<_>) =
         env::args().skip(1).partition(|arg| arg.starts_with('-'));
     let given = |option: &str| options.iter().any(|given| given == option);
-    // `cargo test --all-targets` starts this too, but without --bench.
+    // `cargo test --all-targets` also starts this, but without --bench.
     if !given("--bench") {
-        println!("a benchmark: run it with cargo bench");
+        println!("this is a benchmark: run it with cargo bench");
         return ExitCode::SUCCESS;
     }
     let known = TABLES.map(|(name, _)| name);
     if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        eprintln!("no table {name}; there are {}", known.join(", "));
+        eprintln!("no table {name}; the tables are {}", known.join(", "));
         return ExitCode::FAILURE;
     }
     let quick = given("--quick");

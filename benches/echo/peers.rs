@@ -1,18 +1,18 @@
-//! Who is compared: the pair, and the programs of benches/peers.
+//! What is compared: the two programs, and those in benches/peers.
 
 use crate::common::{Server, TCPCLI, TCPSERV};
 use std::path::Path;
 use std::process::Command;
 
-/// Where the peers are built: target/tmp.
+/// The directory in which the peers are built: target/tmp.
 const DIRECTORY: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// A server or a client.
 pub struct Peer {
     pub name: &'static str,
-    /// The name of the peer to which its ratios are.
+    /// The name of the peer to which it is compared.
     pub reference: &'static str,
-    /// An absolute path, or one below DIRECTORY.
+    /// An absolute path, or one relative to DIRECTORY.
     program: &'static str,
     args: &'static str,
 }
@@ -41,7 +41,7 @@ pub const SERVERS: [Peer; 5] = [
     peer(C, C, "peers/plain", ""),
     peer("tcpserv, static", STATIC_C, "peers/tcpserv", SERVE),
     peer(STATIC_C, STATIC_C, "peers/plain-static", ""),
-    peer("floor", STATIC_C, "peers/floor", ""),
+    peer("lower bound", STATIC_C, "peers/floor", ""),
 ];
 
 pub const CLIENTS: [Peer; 4] = [
@@ -57,7 +57,7 @@ pub const BATCH_CLIENTS: [Peer; 2] = [
     peer("nc -N", "nc -N", "peers/nc", "-N 127.0.0.1 PORT"),
 ];
 
-/// Builds the programs of benches/peers, and prints with what.
+/// Builds the programs in benches/peers, and prints the compilers and their options.
 pub fn build() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/build.sh");
     let built = Command::new("sh").args([script, DIRECTORY]).status();
@@ -70,7 +70,7 @@ impl Peer {
         Server::spawn(&mut self.command(0))
     }
 
-    /// This program, not yet started; a client for the server on this port.
+    /// The command that starts this program; a client connects to this port.
     pub fn command(&self, port: u16) -> Command {
         let args = self.args.replace("PORT", &port.to_string());
         let mut command = Command::new(Path::new(DIRECTORY).join(self.program));

@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const ROUNDS: usize = 7;
 
-/// Measures each peer once a round. Prints the medians of the rounds, each with its ratio to
-/// that of the peer's reference.
+/// Measures each peer once per round, and prints the medians, each with its ratio to that of the
+/// peer's reference.
 ///
-/// The peers take turns, and each round begins with another one. A failure is a panic, as
-/// in the tests; the peer is then measured no more.
+/// The peers take turns, and each round starts with a different one. After a failure (a panic, as
+/// in the tests) the peer is no longer measured.
 pub fn table<'a>(
     title: &str,
     says: &str,
@@ -53,14 +53,14 @@ pub fn table<'a>(
     }
     let percent = spread * 100.0;
     println!(
-        "\nMedians of {ROUNDS} rounds, half of which are within {percent:.0} % of their median.\n"
+        "\nMedians of {ROUNDS} rounds; half of the rounds are within {percent:.0} % of the median.\n"
     );
     for (peer, _) in table.iter().filter(|(_, rows)| rows.is_none()) {
-        println!("{} failed; standard error says why.\n", peer.name);
+        println!("{} failed; standard error shows why.\n", peer.name);
     }
 }
 
-/// The median, or NaN of nothing.
+/// The median, or NaN if there are no figures.
 pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<_> = figures.collect();
     figures.sort_by(f64::total_cmp);
@@ -71,7 +71,7 @@ pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
     )
 }
 
-/// To three digits or more; a dash for what is not known.
+/// A figure with at least three digits, or a dash if it is unknown.
 fn number(figure: f64) -> String {
     match figure {
         100.0.. => format!("{figure:.0}"),

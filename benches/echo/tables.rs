@@ -1,4 +1,4 @@
-//! The tables. `part` is 1 for a full run, and n for one n-th of its work.
+//! The tables. `part` is 1 for a full run, and n for 1/n of its work.
 
 use crate::common::{Server, connect, echo, set_limit, status, wait_asleep, wait_until};
 use crate::load::{self, Input, LINE, on_one_core};
@@ -11,8 +11,8 @@ use rlimit::Resource;
 pub fn connections(part: usize) {
     let n = 1_000 / part;
     let says = format!(
-        "Of the server: connect, a line, its echo, close, {n} times by so many clients at a \
-         time. More is better."
+        "The server: connect, a line, its echo, close. {n} connections, from 1, 4 or 16 clients \
+         at a time. More is better."
     );
     let columns = ["1 client, connections/s", "4 clients", "16 clients"];
     table("Connections", &says, &columns, &SERVERS, |peer| {
@@ -25,8 +25,8 @@ pub fn connections(part: usize) {
 pub fn roundtrip(part: usize) {
     let n = 5_000 / part;
     let says = format!(
-        "Of the server, on one core with its client: a line of 64 bytes and its echo; a round \
-         is the median of {n}. Less is better."
+        "The server, on one core with its client: a line of 64 bytes and its echo. A round is \
+         the median of {n}. Less is better."
     );
     table("Round trip", &says, &["µs"], &SERVERS, |peer| {
         on_one_core(|| {
@@ -39,11 +39,11 @@ pub fn roundtrip(part: usize) {
 pub fn lines(part: usize) {
     let n = 20_000 / part;
     let says = format!(
-        "Of the client, on one core with tcpserv: {n} lines of 64 bytes from a file, each sent \
-         when the echo of the one before it has come. Less is better."
+        "The client, on one core with tcpserv: {n} lines of 64 bytes from a file, each sent \
+         after the echo of the previous one. Less is better."
     );
     let input = Input::new(n);
-    table("Stop-and-wait", &says, &["µs a line"], &CLIENTS, |peer| {
+    table("Stop-and-wait", &says, &["µs per line"], &CLIENTS, |peer| {
         on_one_core(|| {
             let server = warm(&SERVERS[0]);
             vec![input.time(peer, server.addr, 1) * 1e6 / n as f64]
@@ -54,11 +54,11 @@ pub fn lines(part: usize) {
 pub fn bulk(part: usize) {
     let mebibytes = 500 / part;
     let says = format!(
-        "Of the server: {mebibytes} MiB there, in pieces of 256 KiB, and back at the same time, \
-         on one connection. More is better. The buffer of plain C is the listing's, 4 KiB; that \
-         of tcpserv has 32 KiB, and that of the floor 512 KiB."
+        "The server: {mebibytes} MiB on one connection, sent in pieces of 256 KiB while the echo \
+         is read. More is better. Plain C has the listing's buffer of 4 KiB, tcpserv then uses \
+         256 KiB, and the lower bound has 512 KiB."
     );
-    table("Bulk", &says, &["GB/s"], &SERVERS, |peer| {
+    table("Bulk transfer", &says, &["GB/s"], &SERVERS, |peer| {
         let server = warm(peer);
         vec![load::bulk(server.addr, mebibytes)]
     });
@@ -67,8 +67,8 @@ pub fn bulk(part: usize) {
 pub fn batch(part: usize) {
     let input = Input::new(2_000_000 / part);
     let says = format!(
-        "Of the client, with tcpserv: {} MB in lines of 64 bytes from a file to /dev/null. More \
-         is better.",
+        "The client, with tcpserv: {} MB in lines of 64 bytes from a file to /dev/null. More is \
+         better.",
         input.bytes / 1_000_000
     );
     table("Batch", &says, &["GB/s"], &BATCH_CLIENTS, |peer| {
@@ -78,19 +78,19 @@ pub fn batch(part: usize) {
 }
 
 pub fn memory(part: usize) {
-    let says = "Of the server: page faults of a child in its life, which is one line and its \
-                echo; and what a child has for itself while it waits for a second line (private \
-                memory and page tables). Less is better. The floor's parent does not wait for \
-                its children, so their page faults are not counted.";
+    let says = "The server: the page faults of a child that echoes one line, and the memory that \
+                a child does not share (private memory and page tables) while it waits for a \
+                second line. Less is better. The page faults of the lower bound's children are \
+                not counted, because their parent does not wait for them.";
     let columns = ["page faults", "kB"];
     table("Memory of a child", says, &columns, &SERVERS, |peer| {
-        // Where the kernel puts a program decides how many page tables it needs.
+        // The number of page tables depends on where the kernel loads a program.
         let own_memory = median((0..5).map(|_| own_memory(&warm(peer))));
         vec![page_faults(&warm(peer), 100 / part), own_memory]
     });
 }
 
-/// The page faults of a child, out of so many.
+/// The average number of page faults of a child.
 fn page_faults(server: &Server, children: usize) -> f64 {
     let of_children = || {
         wait_childless(server);
@@ -105,7 +105,7 @@ fn page_faults(server: &Server, children: usize) -> f64 {
     }
 }
 
-/// What a child that waits for a second line has for itself, in kB.
+/// The memory in kB that a child does not share while it waits for a second line.
 fn own_memory(server: &Server) -> f64 {
     let (mut stream, child) = server.client();
     echo(&mut stream, LINE);
@@ -121,43 +121,37 @@ pub fn held(part: usize) {
     let sizes = [1_000, 10_000].map(|size| size / part);
     let n = 500 / part;
     let says = format!(
-        "Of the server: {n} connections by one client at a time, while it holds so many others. \
-         More is better."
+        "The server: {n} connections from one client at a time, while it holds others. More is \
+         better."
     );
     let columns = sizes.map(|size| format!("{size} held, connections/s"));
     let columns = columns.each_ref().map(String::as_str);
-    table(
-        "While it holds clients",
-        &says,
-        &columns,
-        &SERVERS,
-        |peer| {
-            let server = warm(peer);
-            let mut held = Vec::new();
-            let rate = |size| {
-                held.resize_with(size, || {
-                    let mut stream = connect(server.addr);
-                    echo(&mut stream, LINE);
-                    stream
-                });
-                load::connections(server.addr, 1, n)
-            };
-            let rates = sizes.map(rate).to_vec();
-            drop(held);
-            wait_childless(&server);
-            rates
-        },
-    );
+    table("While holding clients", &says, &columns, &SERVERS, |peer| {
+        let server = warm(peer);
+        let mut held = Vec::new();
+        let rate = |size| {
+            held.resize_with(size, || {
+                let mut stream = connect(server.addr);
+                echo(&mut stream, LINE);
+                stream
+            });
+            load::connections(server.addr, 1, n)
+        };
+        let rates = sizes.map(rate).to_vec();
+        drop(held);
+        wait_childless(&server);
+        rates
+    });
 }
 
-/// A server that has served some clients already.
+/// A server that has already served some clients.
 fn warm(peer: &Peer) -> Server {
     let server = peer.server();
     load::connections(server.addr, 1, 20);
     server
 }
 
-/// Waits until every child has ended, and the server has waited for it.
+/// Waits until every child has been reaped.
 fn wait_childless(server: &Server) {
-    wait_until("the end of the last child", || server.children().is_empty());
+    wait_until("all children to be reaped", || server.children().is_empty());
 }

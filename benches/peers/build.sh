@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the peers in $1/peers. Prints the day, the machine, the compilers and their options.
-# A peer that cannot be built is missing then; standard error says why.
+# Builds the peers in $1/peers, and prints the date, the machine, the compilers and their options.
+# A peer that cannot be built is missing afterwards; standard error shows why.
 cd "$(dirname "$0")" || exit
 peers=$1/peers
 cc=${CC:-cc}
@@ -26,7 +26,7 @@ build plain -O2 plain.c
 build plain-static -O2 -fPIE -static-pie plain.c
 build floor -O2 -static floor.c
 
-# The pair of this package with the C library in it.
+# This package's two programs, statically linked.
 unset CARGO_ENCODED_RUSTFLAGS
 export RUSTFLAGS="-C target-feature=+crt-static"
 echo "- tcpserv and tcpcli, static: RUSTFLAGS=\"$RUSTFLAGS\""

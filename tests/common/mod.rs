@@ -71,7 +71,7 @@ pub fn wait_while_alive<T>(pid: Pid, what: impl Display, mut look: impl FnMut() 
         let seen = look();
         assert!(
             seen.is_some() || !over,
-            "gave up waiting for {what}: {pid} has terminated"
+            "no longer waiting for {what}: {pid} terminated"
         );
         seen
     })

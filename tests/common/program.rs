@@ -34,7 +34,7 @@ impl Ended {
     pub fn succeeded(&self, stdout: &[u8]) {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
         let start = String::from_utf8_lossy(&stdout[..stdout.len().min(100)]);
-        assert!(self.stdout == stdout, "standard output is not {start:?} …");
+        assert!(self.stdout == stdout, "expected {start:?} …");
     }
 
     /// Asserts that the program printed this on standard error, and exited with status 1.
@@ -107,10 +107,7 @@ impl Program {
         let stdin = self.stdin.as_mut().unwrap();
         // A pipe that poll reports as writable has room for this much (PIPE_BUF).
         for piece in bytes.chunks(4096) {
-            assert!(
-                ready(stdin, PollFlags::POLLOUT),
-                "the program does not read its input"
-            );
+            assert!(ready(stdin, PollFlags::POLLOUT), "its input is not read");
             stdin.write_all(piece).unwrap();
         }
     }

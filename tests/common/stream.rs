@@ -98,9 +98,7 @@ pub fn fill(stream: &mut TcpStream) -> usize {
         }
     }
     stream.set_nonblocking(false).unwrap();
-    show(format_args!(
-        "write accepted {sent} bytes, and accepts no more"
-    ));
+    show(format_args!("write accepted {sent} bytes, then no more"));
     sent
 }
 
