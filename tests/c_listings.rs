@@ -30,9 +30,9 @@ fn main() {
     machine::run(machine::trials(&compiled, tests), 8);
 }
 
-/// The C program: an open file that is already removed, so it leaves nothing behind.
+/// The C program: an open file that is already unlinked, so it leaves nothing behind.
 static PLAIN_C: LazyLock<Result<File, String>> = LazyLock::new(|| {
-    // If another user built the tests, the first directory is not ours to write to.
+    // If another user built the tests, the first directory is not writable.
     let parents = [env!("CARGO_TARGET_TMPDIR").into(), env::temp_dir()];
     let make = |parent: PathBuf| mkdtemp(&parent.join("c_listings.XXXXXX")).ok();
     let directory = parents.into_iter().find_map(make).unwrap();

@@ -50,7 +50,7 @@ fn c5_stop_and_wait_a_line_is_sent_after_the_echo_of_the_previous_line() {
     // A server may reply with something else.
     for (line, answer) in [(b"one\n", &b"3\n"[..]), (b"two\n", b"not an echo\n")] {
         assert_eq!(read_bytes(&mut connfd, 4), line);
-        wait_reading_socket(client.pid()); // for the answer
+        wait_reading_socket(client.pid()); // for the reply
         assert!(silent(&connfd), "the next line is not sent");
         connfd.write_all(answer).unwrap();
         // The reply is printed at once, even if the next line is already there or is incomplete.

@@ -115,7 +115,7 @@ fn pid_namespaces() -> Result<(), String> {
     }
 }
 
-/// Both are process 1 in their own namespaces.
+/// Parent and grandchild are each process 1 of their own namespace.
 fn a_grandchild_with_the_parents_pid_has_no_children_to_wait_for() {
     let process_1 = |run: &dyn Fn() -> i32| {
         new_pid_namespace().unwrap();
@@ -218,7 +218,7 @@ fn the_count_of_children_does_not_go_below_0() {
     let status = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
         let not_of_fork = Pid::from_raw(spawn(&mut Command::new("true")).id() as i32);
-        wait_until("the handler to reap it", || gone(not_of_fork));
+        wait_until("the handler to reap the process", || gone(not_of_fork));
         wait_for_room(1); // must not block forever
         7
     });
@@ -267,7 +267,7 @@ fn the_handler_preserves_errno() {
     assert_eq!(errno, Errno::EXDEV as i32);
 }
 
-/// Such a handler flushes stdio's buffers, for example.
+/// Exit handlers flush stdio's buffers, for example.
 fn _exit_runs_no_exit_handlers() {
     extern "C" fn exit_with_7() {
         // SAFETY: _exit has no preconditions.
