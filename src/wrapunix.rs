@@ -86,7 +86,8 @@ pub fn exit(status: i32) -> ! {
 /// leaves that to the parent.
 ///
 /// A child must not return to its parent's functions: see [`Fork`]. So use no `?` in the child's
-/// part, and build a server with `panic = "abort"`, as the release profile does here.
+/// part, and build a server with `panic = "abort"`, as the release profile does here (`cargo test`
+/// ignores it).
 pub fn _exit(status: i32) -> ! {
     trace::exits(format_args!("_exit({status})"));
     // SAFETY: _exit has no preconditions, and runs no code of this process.
