@@ -4,7 +4,7 @@
 use crate::common::*;
 use crate::handshake::server;
 use crate::peer::Peer;
-use crate::session::{DELAY, Session, session};
+use crate::session::{DELAY, Session, has_pingpong_thresh, session};
 use std::collections::HashMap;
 use std::iter;
 
@@ -14,11 +14,17 @@ pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_c
     assert_eq!(english, chinese);
 
     // On a busy machine the echo may be too late to carry the ACK, and a timer may be late.
-    let is_usual = |it: &Session| segments(it) == english.segments && delay_is_40_ms(it);
+    let is_drawn = |it: &Session| {
+        let alone = ack_alone(&english.segments);
+        segments(it) == english.segments || !has_pingpong_thresh() && segments(it) == alone
+    };
+    let is_usual = |it: &Session| is_drawn(it) && delay_is_40_ms(it);
     let mut sessions = iter::repeat_with(|| session(true));
     let session = sessions.by_ref().take(4).find(is_usual);
     let session = session.unwrap_or_else(|| sessions.next().unwrap());
-    assert_eq!(english.segments, segments(&session));
+    if !is_drawn(&session) {
+        assert_eq!(english.segments, segments(&session));
+    }
     let four = [
         "FIN ACK seq 21 ack 21 length 0",
         "ACK seq 21 ack 22 length 0",
@@ -41,6 +47,20 @@ pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_c
             assert!(is_told, "{who}: {call} {value:?}: {:#?}", session.events);
         }
     }
+}
+
+/// The segments if the ACK of the second line is a segment of its own.
+fn ack_alone(segments: &[String]) -> Vec<String> {
+    let segments = segments.iter().map(|segment| {
+        let Some((from, states)) = segment.split_once("7 bytes, ACK") else {
+            return vec![segment.clone()];
+        };
+        vec![
+            format!("{from}ACK{states}"),
+            format!("{from}7 bytes{states}"),
+        ]
+    });
+    segments.flatten().collect()
 }
 
 pub fn w6_three_segments_end_a_connection_when_the_child_is_quick() {

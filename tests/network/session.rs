@@ -80,6 +80,12 @@ pub fn session(is_stopped: bool) -> Session {
     }
 }
 
+/// Whether this kernel has the variable that says from which line on the echo carries the ACK. If
+/// it is 3, as in some kernels without the variable, that is the fourth line.
+pub fn has_pingpong_thresh() -> bool {
+    fs::exists("/proc/sys/net/ipv4/tcp_pingpong_thresh").unwrap()
+}
+
 /// One end of the cable, and the addresses of the host's end of the connection.
 struct Host {
     network: Namespace,
@@ -91,8 +97,7 @@ struct Host {
 impl Host {
     /// The host whose network this thread is in.
     fn new(local: &str, remote: &str) -> Host {
-        // If this is 3, the echo of the fourth line is the first that carries an ACK.
-        if fs::exists("/proc/sys/net/ipv4/tcp_pingpong_thresh").unwrap() {
+        if has_pingpong_thresh() {
             sysctl("tcp_pingpong_thresh", 1);
         }
         Host {
