@@ -11,8 +11,8 @@ const CLAIMS: &str = "tests/README.md";
 /// Its modules are tests: `cargo test --doc l1_` runs the example in one.
 const EXAMPLES: &str = "src/doc/mod.rs";
 
-/// The names of the tests with the attribute, of those in the lists of targets that have no harness,
-/// and of the modules with an example.
+/// The names of the tests with the attribute, of those in the lists of targets without a harness,
+/// and of the modules that contain an example.
 pub fn tests() -> Vec<String> {
     const LIST: &str = concat!("tests", "![");
     let examples = read(EXAMPLES);

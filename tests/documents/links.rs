@@ -34,7 +34,8 @@ pub fn each_link_leads_to_a_file_and_to_a_heading_in_it() {
     }
 }
 
-/// The letter decides what an id is, and the number of digits: `C99` is not, because C ends at C7.
+/// An id has a letter from the list, and at most as many digits as the list has with this letter:
+/// `C99` is not an id, because no claim is called C10.
 pub fn each_id_in_the_texts_has_a_claim() {
     let claimed = claimed();
     for (text, line) in lines() {

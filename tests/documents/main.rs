@@ -41,7 +41,7 @@ fn main() {
         the_chinese_readme_has_the_commands_and_sessions_of_readme,
         the_chinese_readme_has_each_claim_in_the_rows_of_its_section,
         each_example_of_a_missing_line_is_shown_whole,
-        each_option_in_the_texts_is_one_of_the_program,
+        each_option_in_the_texts_exists,
         readme_names_each_option,
     ];
     let mut trials = machine::trials(&Ok(()), tests);

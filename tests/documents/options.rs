@@ -29,17 +29,15 @@ fn options_in(words: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-pub fn each_option_in_the_texts_is_one_of_the_program() {
+pub fn each_option_in_the_texts_exists() {
     let [tcpserv, tcpcli] = [TCPSERV, TCPCLI].map(|program| options(program).concat());
     let lines = lines();
     let spans = lines.iter().flat_map(|(text, line)| {
-        line.split('`')
-            .skip(1)
-            .step_by(2)
-            .map(move |span| (text, span))
+        let spans = line.split('`').skip(1).step_by(2);
+        spans.map(move |span| (text, span))
     });
     let ours = |span: &str| span.starts_with('-') || span.starts_with("tcp");
-    // `cargo test l1_ -- --nocapture` lets a text also say `--nocapture`.
+    // Because of `cargo test n3_ -- --nocapture`, a text may also say `--nocapture`.
     let others = spans.clone().filter(|(_, span)| !ours(span));
     let others: HashSet<_> = others.flat_map(|(_, span)| options_in(span)).collect();
     for (text, span) in spans.filter(|(_, span)| ours(span)) {
