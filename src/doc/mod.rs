@@ -1,7 +1,8 @@
 //! The longer documents, as modules.
 
 /// The pages' links as paths. Each page also defines its labels at its end, as files for a code
-/// host, but in Markdown the first definition counts.
+/// host, but in Markdown the first definition counts. (The state transition diagram is not here;
+/// the introduction to the figures says where it is.)
 macro_rules! labels {
     () => {
         "
@@ -16,6 +17,7 @@ macro_rules! labels {
 [experiment-8]: crate::doc::laboratory#8-zombies
 [experiment-9]: crate::doc::laboratory#9-fork-and-exec
 [figures]: crate::doc::figures
+[states]: crate::doc::figures
 [own_server]: crate::doc::own_server
 [program]: crate::doc::own_server#the-program
 [without_the_line]: crate::doc::without_the_line
