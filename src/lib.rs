@@ -1,14 +1,29 @@
-//! What `unp.h` is to the C listings: the constants, the wrappers and the two functions of
-//! which the echo client and the echo server are made.
+//! The counterpart of `unp.h` in *UNIX Network Programming* (Stevens, Fenner, Rudoff; third
+//! edition): the constants, the wrappers, and the two functions that make up the TCP echo client
+//! and server of its chapter 5. It is for Linux.
 //!
-//! A function with a capital letter is the book's wrapper of the function with that name. The
-//! book's wrapper prints an error and exits (its Accept calls accept again after ECONNABORTED). Ours
-//! returns the error. Only [`Accept`] prints most errors and calls accept again, and [`Close`] has none. A message has the call in the book's words, then its argument, then the reason:
-//! `bind error: 0.0.0.0:9877: Address already in use (os error 98)`. (Only that of [`Inet_pton`] is the
-//! bare reason: the option parser adds the rest.) No message names the peer: its caller
-//! adds it where it is known, as tcpserv does with `error.context(cliaddr)`.
+//! "The notes" are study notes in Chinese on chapters 2, 4 and 5, which contain the C listings. The
+//! server of the notes, with nothing added:
 //!
-//! The kernel's reason is an [`std::io::Error`] inside the error:
+#![doc = concat!("```no_run\n", include_str!("doc/tcpserv01.rs"), "```")]
+//!
+//! And the client:
+//!
+#![doc = concat!("```no_run\n", include_str!("doc/tcpcli01.rs"), "```")]
+//!
+//! A server that stays up also needs [`SO_REUSEADDR`], so that a restart can bind its port while
+//! old connections are in TIME_WAIT; [`Signal`], so that no child stays a zombie; and a loop that
+//! survives a failed fork. [A server of your own](doc::own_server) has all three, and so does the
+//! program `tcpserv`.
+//!
+//! # Names and errors
+//!
+//! A function with a capital letter is the book's wrapper for the function of that name. The book's
+//! wrapper prints an error and exits; here it returns the error. There are two exceptions:
+//! [`Accept`] retries after most errors, and [`Close`] has none. An error names the call in the
+//! book's words, then its argument, then the reason. `{:#}` prints all of it; `{}` prints only the
+//! call. No error names the peer. Where the peer is known, the caller can add it, as tcpserv does
+//! with `error.context(cliaddr)`. The reason is an [`std::io::Error`] inside the error:
 //!
 //! ```
 //! # use unp::*;
@@ -18,35 +33,41 @@
 //! # let servaddr = Getsockname(&bound)?; // nobody listens there
 //! # let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
 //! let error = Connect(&sockfd, servaddr).unwrap_err();
+//! let message = format!("connect error: {servaddr}: Connection refused (os error 111)");
+//! assert_eq!(format!("{error:#}"), message);
+//!
 //! let why = error.downcast_ref::<std::io::Error>().map(|why| why.kind());
-//! assert_eq!(why, Some(std::io::ErrorKind::ConnectionRefused)); // or TimedOut, …
+//! assert_eq!(why, Some(std::io::ErrorKind::ConnectionRefused));
 //! # Ok(())
 //! # }
 //! ```
-//! When nobody reads its output any more, [`str_cli()`] returns an error, too: the one for which
-//! `error.is::<StdoutClosed>()` is true.
 //!
-//! # From the documents to the functions
+//! Two errors have types of their own: `error.is::<ServerTerminated>()` and
+//! `error.is::<StdoutClosed>()` recognise [`ServerTerminated`] and [`StdoutClosed`].
 //!
-//! | in the documents | here |
+//! # From the notes to the functions
+//!
+//! | in the notes | here |
 //! |---|---|
-//! | 客户端, client: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`]; for files [`str_cli_batch()`] |
-//! | 服务器端, server: `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
-//! | 并发服务器, concurrent server: the skeleton, reference counts | [a server of one's own](doc::own_server), [`Close`], [without the line](doc::without_the_line) |
-//! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`SOCK_STREAM`]; [`Setsockopt`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
+//! | 简单案例 | [the figures](doc::figures), [the laboratory](doc::laboratory): experiments to type |
+//! | 正常终止步骤 | [`exit`], [`_exit`] |
+//! | 客户端: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`MAXLINE`]; for files [`str_cli_batch()`] |
+//! | 服务器端: `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
+//! | 并发服务器: the skeleton (轮廓), reference counts | [a server of your own](doc::own_server), [`Close`], [without the line](doc::without_the_line) |
+//! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`AF_INET6`], [`SOCK_STREAM`], [`Domain`], [`Type`] |
 //! | connect函数 | [`Connect`], [`Inet_pton`], [`SERV_PORT`] |
 //! | bind函数 | [`Bind`], [`Getsockname`] |
-//! | listen函数: the two queues | [`Listen`], [`LISTENQ`] |
+//! | listen函数: the two queues | [`Listen`], [`LISTENQ`]; options that connfd inherits: [`Setsockopt`], [`SocketOption`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
 //! | accept函数 | [`Accept`] |
 //! | close函数 | [`Close`] |
-//! | fork函数 | [`Fork`], [`ForkResult`]; zombies: [`Signal`], [`sig_chld`]; a limit: [`wait_for_room`] |
-//! | 正常终止步骤, the client's and the child's exit | [`exit`], [`_exit`] |
-//! | 三次握手, three-way handshake | [`Connect`], [`Listen`], [`Accept`] |
-//! | 四次挥手, half-close | [`Shutdown`], [`SHUT_WR`] |
-//! | TCP状态转换图, the states | [`trace_start`] |
-//! | TIME_WAIT状态 | [`Setsockopt`], [`SO_REUSEADDR`] |
-//! | TCP输出, what write does | [`Writen`], [`set_idle_timeout`] |
-//! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`StdoutClosed`] |
+//! | fork函数 | [`Fork`], [`ForkResult`], [`Pid`]; zombies: [`Signal`], [`SIGCHLD`], [`sig_chld`], [`Handler`]; a limit: [`wait_for_room`] |
+//! | 三次握手 | [`Connect`], [`Listen`], [`Accept`] |
+//! | 四次挥手: half-close | [`Shutdown`], [`SHUT_WR`], [`SHUT_RD`], [`SHUT_RDWR`] |
+//! | TCP状态转换图, 完整流程 | [`trace_start`] |
+//! | TIME_WAIT状态 | [`SO_REUSEADDR`] |
+//! | 并发服务器, one port | [the figures](doc::figures) |
+//! | TCP输出: what write does | [`Writen`], [`set_idle_timeout`] |
+//! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`ServerTerminated`], [`StdoutClosed`] |
 
 // The wrappers keep the book's capitals: a reader finds each by its name.
 #![allow(non_snake_case, non_upper_case_globals)]

@@ -12,20 +12,40 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// The maximum length of a piece of a line, in bytes.
 ///
-/// C's fgets and readline reserve one byte of the buffer for the NUL. These have no NUL, so a line of
-/// exactly this length, including its newline, is one piece.
+/// C's fgets and readline reserve one byte of the buffer for the NUL. These have no NUL, so a line
+/// of exactly this length, including its newline, is one piece.
 pub const MAXLINE: usize = 4096;
 
-/// Reads a line into `line`, including its newline, and returns its length in bytes; 0 is
-/// end of file.
+/// Reads a line into `line`, including its newline, and returns its length in bytes; 0 is end of
+/// file.
 ///
-/// A line of more than `maxlen` bytes is returned in pieces of `maxlen`. A last line without a newline is
-/// returned without one. One read(2) fetches at most what the `BufReader` can hold, and the lines
-/// already in it need no further read.
+/// A line of more than `maxlen` bytes is returned in pieces of `maxlen`. A last line without a
+/// newline is returned without one. One
+/// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html) fetches at most what the
+/// `BufReader` can hold, and the lines already in it need no further read.
 ///
 /// # Errors
 /// `readline error: …`: the peer reset the connection (`ECONNRESET`), or its host stopped answering
 /// (`ETIMEDOUT`); or `idle for …`, after [`set_idle_timeout`](crate::set_idle_timeout).
+///
+/// # Examples
+/// ```
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// # use std::io::{BufReader, Write};
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// # Connect(&sockfd, listener.local_addr()?)?;
+/// # let mut peer = listener.accept()?.0;
+/// peer.write_all(b"one\ntwo\n")?; // the other end of the connection
+///
+/// let mut lines = BufReader::new(&sockfd);
+/// let mut line = Vec::new();
+/// assert_eq!(Readline(&mut lines, &mut line, MAXLINE)?, 4);
+/// assert_eq!(line, b"one\n");
+/// # Ok(())
+/// # }
+/// ```
 pub fn Readline(from: &mut BufReader<&Sockfd>, line: &mut Vec<u8>, maxlen: usize) -> Result<usize> {
     let n = read_line(&mut *from, line, maxlen);
     let sockfd = *from.get_ref();

@@ -1,8 +1,8 @@
 //! The socket calls of the listings, and Inet_pton.
 //!
 //! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper makes the call,
-//! prints it under a trace (except Getsockname), and adds the book's words to an error. (Inet_pton only
-//! makes the call.)
+//! prints it under a trace (except Getsockname), and adds the book's words to an error. (Inet_pton
+//! only makes the call.)
 
 use crate::error::err_ret;
 use crate::sockfd::Sockfd;
@@ -43,8 +43,11 @@ pub fn family(address: SocketAddr) -> Domain {
     Domain::for_address(address)
 }
 
-/// inet_pton(3): parses an IPv4 or IPv6 address, and returns it with port 0. An IPv6 scope may be a
-/// name or a number: `127.0.0.1`, `::1`, `fe80::1%eth0`, `fe80::1%2`.
+/// Parses an IPv4 or IPv6 address, as
+/// [inet_pton(3)](https://man7.org/linux/man-pages/man3/inet_pton.3.html) does, and returns it with
+/// port 0.
+///
+/// An IPv6 scope may be a name or a number: `127.0.0.1`, `::1`, `fe80::1%eth0`, `fe80::1%2`.
 ///
 /// # Errors
 /// The text is not an address, or names an interface that this host does not have. (A number is not
@@ -59,13 +62,24 @@ pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     Ok(SocketAddrV6::new(ip.parse().context(no_address)?, 0, 0, number).into())
 }
 
-/// socket(2): creates a socket of the given family, type and protocol (Socket函数).
+/// Creates a socket of the given family, type and protocol:
+/// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html) (Socket函数).
 ///
 /// With protocol 0 the kernel chooses: TCP for [`SOCK_STREAM`]. The descriptor is close-on-exec.
 ///
 /// # Errors
-/// `socket error: FAMILY: …`: no free descriptors (`EMFILE`, `ENFILE`), or the kernel does not support the
-/// family (`EAFNOSUPPORT`).
+/// `socket error: FAMILY: …`: no free descriptors (`EMFILE`, `ENFILE`), or the kernel does not
+/// support the family (`EAFNOSUPPORT`).
+///
+/// # Examples
+/// ```
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// println!("{sockfd}"); // a small number, such as 3
+/// # Ok(())
+/// # }
+/// ```
 pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
     let sockfd = Socket::new(family, ty, Some(protocol.into())).map(Sockfd);
     let made = sockfd.as_ref();
@@ -74,11 +88,11 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
     sockfd.with_context(|| format!("socket error: {family:?}"))
 }
 
-/// setsockopt(2): sets a socket option.
+/// Sets a socket option: [setsockopt(2)](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
 ///
-/// Some must be set before [`Bind`] (`SO_REUSEADDR`: [without it](crate::doc::without_the_line) a
-/// restarted server finds its port in use). Many are inherited by each socket that [`Accept`] returns
-/// (listen函数).
+/// Some must be set before [`Bind`] (without `SO_REUSEADDR` a
+/// [restarted server](crate::doc::without_the_line) finds its port in use). Many are inherited by
+/// each socket that [`Accept`] returns (listen函数).
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
@@ -96,8 +110,8 @@ pub struct SocketOption(&'static str, fn(&Socket, bool) -> io::Result<()>);
 /// [`Bind`] may use a port that is in TIME_WAIT.
 pub const SO_REUSEADDR: SocketOption = SocketOption("SO_REUSEADDR", Socket::set_reuse_address);
 
-/// After two idle hours the kernel sends keepalive probes. If they go unanswered for 11 minutes, it drops
-/// the connection (Linux defaults).
+/// After two idle hours the kernel sends keepalive probes. If they go unanswered for 11 minutes,
+/// it drops the connection (Linux defaults).
 pub const SO_KEEPALIVE: SocketOption = SocketOption("SO_KEEPALIVE", Socket::set_keepalive);
 
 /// The kernel sends each write at once (it disables the Nagle algorithm).
@@ -106,14 +120,18 @@ pub const TCP_NODELAY: SocketOption = SocketOption("TCP_NODELAY", Socket::set_tc
 /// An IPv6 socket accepts no IPv4 connections.
 pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_only_v6);
 
-/// Sets SO_RCVTIMEO and TCP_USER_TIMEOUT: how long the peer may be idle, from 1 to 2,147,483 seconds.
+/// Sets how long the peer may be idle, from 1 to 2,147,483 seconds: SO_RCVTIMEO
+/// ([socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)) and TCP_USER_TIMEOUT
+/// ([tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)).
 ///
-/// If nothing arrives for that long, [`str_echo`](crate::str_echo()) and [`Readline`](crate::Readline) fail
-/// with `idle for …` ([`ErrorKind::TimedOut`]). If the peer acknowledges nothing that was sent to it for
-/// about that long, the kernel drops the connection, and the next call fails with `ETIMEDOUT`. So a peer
-/// that reads very slowly is also disconnected, if its receive buffer stays full for the whole time. The
-/// time also applies to the FIN, and replaces that of keepalive. If the link is cut for longer, the peer may
-/// learn only from its own keepalive that the connection is gone.
+/// If nothing arrives for that long, [`str_echo`](crate::str_echo()) and
+/// [`Readline`](crate::Readline) fail with `idle for …` ([`ErrorKind::TimedOut`]). If the peer
+/// acknowledges nothing that was sent to it for about that long, the kernel drops the connection,
+/// and the next call fails with `ETIMEDOUT`. So a peer that reads very slowly is also disconnected,
+/// if its receive buffer stays full for the whole time.
+///
+/// The time also applies to the FIN, and replaces that of keepalive. If the link is cut for longer,
+/// the peer may learn only from its own keepalive that the connection is gone.
 ///
 /// # Errors
 /// `setsockopt error: SO_RCVTIMEO and TCP_USER_TIMEOUT: …`: the time is out of range.
@@ -149,50 +167,90 @@ pub(crate) fn idle(sockfd: &Sockfd, why: Errno) -> io::Error {
     why.into()
 }
 
-/// connect(2): performs the three-way handshake, and blocks until it is complete (connect函数,
-/// 三次握手).
+/// Performs the three-way handshake, and blocks until it is complete:
+/// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html) (connect函数, 三次握手).
 ///
 /// Without a bind, the kernel chooses the source address and an ephemeral port.
 ///
 /// # Errors
 /// `connect error: ADDRESS:PORT: …`: no server listens there (`ECONNREFUSED`), no host answers
-/// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`), or this host's ephemeral ports are used
-/// up (`EADDRNOTAVAIL`). In a program that has called [`Signal`](crate::Signal) it may be interrupted
-/// (`EINTR`); then call it again.
+/// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`), or this host's ephemeral ports
+/// are used up (`EADDRNOTAVAIL`). In a program that has called [`Signal`](crate::Signal) it may be
+/// interrupted (`EINTR`); then call it again.
+///
+/// # Examples
+/// ```
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Connect(&sockfd, server.local_addr()?)?;
+/// println!("{}", Getsockname(&sockfd)?); // 127.0.0.1, and an ephemeral port
+/// # Ok(())
+/// # }
+/// ```
 pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
     let connect = || sockfd.0.connect(&servaddr.into());
     let connected = sends!(sockfd, connect, "connect({sockfd}, {servaddr})");
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
 
-/// bind(2): assigns a local address and port to a socket (bind函数).
+/// Assigns a local address and port to a socket:
+/// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html) (bind函数).
 ///
 /// With port 0 the kernel chooses a free port, and [`Getsockname`] returns it.
 ///
 /// # Errors
-/// `bind error: ADDRESS:PORT: …`: another socket uses it (`EADDRINUSE`), the address is not one of this
-/// host's (`EADDRNOTAVAIL`), a port below 1024 requires a privilege (`EACCES`).
+/// `bind error: ADDRESS:PORT: …`: another socket uses it (`EADDRINUSE`), the address is not one of
+/// this host's (`EADDRNOTAVAIL`), a port below 1024 requires a privilege (`EACCES`).
+///
+/// # Examples
+/// ```
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Bind(&listenfd, "127.0.0.1:0".parse()?)?;
+/// assert_ne!(Getsockname(&listenfd)?.port(), 0);
+/// # Ok(())
+/// # }
+/// ```
 pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
     let bound = sockfd.0.bind(&myaddr.into());
     trace!(sockfd, bound, "bind({sockfd}, {myaddr})");
     bound.with_context(|| format!("bind error: {myaddr}"))
 }
 
-/// listen(2): makes a socket passive, which moves it from CLOSED to LISTEN (listen函数).
+/// Makes a socket passive, which moves it from CLOSED to LISTEN:
+/// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html) (listen函数).
 ///
-/// `backlog` is how many completed connections the kernel queues until [`Accept`] takes
-/// them. Linux limits it to `net.core.somaxconn`, and queues one more than that. See
+/// `backlog` is how many completed connections the kernel queues until [`Accept`] takes them. Linux
+/// limits it to `net.core.somaxconn`, and queues one more than that. See
 /// [the figures](crate::doc::figures).
 ///
 /// # Errors
 /// `listen error: …`: another socket listens there (`EADDRINUSE`).
+///
+/// # Examples
+/// ```
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Bind(&listenfd, "127.0.0.1:0".parse()?)?;
+/// Listen(&listenfd, LISTENQ)?;
+///
+/// let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Connect(&sockfd, Getsockname(&listenfd)?)?; // it is complete before accept is called
+/// # Ok(())
+/// # }
+/// ```
 pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
     let listens = sockfd.0.listen(backlog);
     trace!(sockfd, listens, "listen({sockfd}, {backlog})");
     listens.context("listen error")
 }
 
-/// getsockname(2): returns the local address and port of a socket.
+/// Returns the local address and port of a socket:
+/// [getsockname(2)](https://man7.org/linux/man-pages/man2/getsockname.2.html).
 ///
 /// # Errors
 /// `getsockname error: DESCRIPTOR: …`: it is not an IPv4 or IPv6 socket (`EAFNOSUPPORT`).
@@ -201,8 +259,11 @@ pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
     name.with_context(|| format!("getsockname error: {sockfd}"))
 }
 
-/// shutdown(2): closes one or both halves of a connection. With [`SHUT_WR`] it is the half-close
-/// (四次挥手): the FIN follows everything that was written, and this end can still read.
+/// Closes one or both halves of a connection:
+/// [shutdown(2)](https://man7.org/linux/man-pages/man2/shutdown.2.html).
+///
+/// With [`SHUT_WR`] it is the half-close (四次挥手): the FIN follows everything that was written, and
+/// this end can still read.
 ///
 /// # Errors
 /// `shutdown error: …`: the socket is no longer connected (`ENOTCONN`).
@@ -213,17 +274,32 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
     shut.context("shutdown error")
 }
 
-/// accept(2): takes the first connection from the completed connection queue, and blocks
-/// while that is empty (accept函数).
+/// Takes the first connection from the completed connection queue, and blocks while that is empty:
+/// [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html) (accept函数).
 ///
-/// Returns a new descriptor, which is close-on-exec, and the client's address. It is for IPv4 and IPv6.
-/// Accept restarts after a signal (`EINTR`), so a handler that only sets a flag does not end it; shut the
-/// listening socket down in the handler. On a transient error, such as having no free descriptors,
-/// it prints the first one and retries every 100 ms.
+/// It returns a new descriptor, which is close-on-exec, and the client's address. It is for IPv4
+/// and IPv6. Accept restarts after a signal (`EINTR`), so a handler that only sets a flag does not
+/// end it; shut the listening socket down in the handler. On a transient error, such as having no
+/// free descriptors, it prints the first one and retries every 100 ms.
 ///
 /// # Errors
-/// `accept error: …`: the socket can never accept (`EINVAL`, `EBADF`, `ENOTSOCK`, `EOPNOTSUPP`), or it
-/// is non-blocking and the queue is empty (`EAGAIN`).
+/// `accept error: …`: the socket can never accept (`EINVAL`, `EBADF`, `ENOTSOCK`, `EOPNOTSUPP`), or
+/// it is non-blocking and the queue is empty (`EAGAIN`).
+///
+/// # Examples
+/// ```
+/// # use unp::*;
+/// # fn main() -> anyhow::Result<()> {
+/// let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
+/// Bind(&listenfd, "127.0.0.1:0".parse()?)?;
+/// Listen(&listenfd, LISTENQ)?;
+/// let client = std::net::TcpStream::connect(Getsockname(&listenfd)?)?;
+///
+/// let (connfd, cliaddr) = Accept(&listenfd)?;
+/// assert_eq!(cliaddr, client.local_addr()?);
+/// # Ok(())
+/// # }
+/// ```
 pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
     let mut is_first = true;
     loop {

@@ -106,6 +106,22 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
     assert!(left.is_none(), "its echo is still in the kernel: {left:?}");
 }
 
+/// Both times run out at about the same moment.
+#[test]
+fn an_unread_echo_that_fits_into_the_send_buffer_is_reported_by_read() {
+    let server = Server::start(&["--idle-timeout", "1"]);
+    let mut stream = connect_with_buffer(server.addr, 4096);
+    let client = stream.local_addr().unwrap();
+    stream.write_all(&pattern(20_000)).unwrap();
+    let said = server.wait_said("str_echo: read error: ");
+    let error = format!("tcpserv: {client}: str_echo: read error: ");
+    let why = said.strip_prefix(&error).unwrap();
+    assert!(
+        ["idle for 1s", &reason(Errno::ETIMEDOUT)].contains(&why),
+        "{said}"
+    );
+}
+
 /// Sends so many bytes, and reads the echo in 50 pieces, one each 100 ms. Returns whether all came back; `None`
 /// if the machine has held this test up for a second: then it means nothing.
 fn reads_slowly(seconds: &str, buffer: usize, bytes: usize) -> Option<bool> {

@@ -1,7 +1,7 @@
 //! The claims in tests/README.md: each has a test, and each test with an id has a claim. Those
 //! of the arrows are the arrows of the state transition diagram.
 
-use crate::figures::{READMES, arrows, diagram};
+use crate::figures::{DIAGRAMS, arrows, diagram};
 use crate::texts::{TEXTS, blocks, prose, read};
 use std::collections::BTreeSet;
 use std::fs;
@@ -104,9 +104,9 @@ pub fn the_claims_of_the_arrows_are_the_arrows_of_the_diagrams() {
     let from_and_to = |claim: &str| claim.split('.').next().unwrap_or_default().to_owned();
     let arrow = |[id, _, claim]: [String; 3]| (id, from_and_to(&claim));
     let claimed: BTreeSet<_> = rows.map(arrow).collect();
-    for readme in READMES {
-        let drawn: BTreeSet<_> = arrows(&diagram(readme)).into_iter().collect();
-        assert_eq!(drawn, claimed, "{readme}");
+    for page in DIAGRAMS {
+        let drawn: BTreeSet<_> = arrows(&diagram(page)).into_iter().collect();
+        assert_eq!(drawn, claimed, "{page}");
     }
 }
 

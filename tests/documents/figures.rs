@@ -1,13 +1,16 @@
-//! What README.md and README.zh-CN.md draw and let one type is the same.
+//! What the two READMEs and the state transition diagram say is the same.
 
 use crate::claims::{ids_in, rows};
-use crate::texts::{blocks, prose};
+use crate::texts::{blocks, prose, read};
 
-pub const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+
+/// Both have the state transition diagram.
+pub const DIAGRAMS: [&str; 2] = ["src/doc/states.md", "README.zh-CN.md"];
 
 /// The state transition diagram.
-pub fn diagram(readme: &str) -> String {
-    let mut texts = blocks(readme).into_iter().map(|block| block.text);
+pub fn diagram(page: &str) -> String {
+    let mut texts = blocks(page).into_iter().map(|block| block.text);
     let is_it = |text: &String| text.starts_with("flowchart");
     texts.find(is_it).unwrap()
 }
@@ -27,8 +30,8 @@ pub fn arrows(diagram: &str) -> Vec<(String, String)> {
 
 /// linkStyle counts the arrows by their place: a new one would move the thick ones.
 pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
-    for readme in READMES {
-        let diagram = diagram(readme);
+    for page in DIAGRAMS {
+        let diagram = diagram(page);
         let arrows = arrows(&diagram);
         let thick = |style: &str| {
             let style = format!(" stroke-width:4px,{style}");
@@ -38,9 +41,9 @@ pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
             places.split(',').map(id).collect::<Vec<_>>().join(" ")
         };
         let client = thick("stroke:#06c");
-        assert_eq!(client, "A2 A6 A10 A13 A16 A20", "{readme}");
+        assert_eq!(client, "A2 A6 A10 A13 A16 A20", "{page}");
         let server = thick("stroke:#b60,stroke-dasharray:9 6");
-        assert_eq!(server, "A1 A3 A4 A12 A18 A19", "{readme}");
+        assert_eq!(server, "A1 A3 A4 A12 A18 A19", "{page}");
     }
 }
 
@@ -51,6 +54,12 @@ pub fn the_chinese_readme_has_the_commands_and_sessions_of_readme() {
         typed.map(|block| block.text).collect::<Vec<_>>()
     });
     assert_eq!(english, chinese);
+}
+
+pub fn readme_has_the_plain_server_as_it_is_compiled() {
+    let mut blocks = blocks(READMES[0]).into_iter();
+    let server = blocks.find(|block| block.kind == "rust").unwrap();
+    assert_eq!(server.text, read("src/doc/tcpserv01.rs"));
 }
 
 /// The rows of a section, which name its tests and figures, begin with the section's name.

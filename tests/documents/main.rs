@@ -38,6 +38,7 @@ fn main() {
         each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code,
         a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ,
         f9_the_thick_arrows_are_the_usual_paths_of_client_and_server,
+        readme_has_the_plain_server_as_it_is_compiled,
         the_chinese_readme_has_the_commands_and_sessions_of_readme,
         the_chinese_readme_has_each_claim_in_the_rows_of_its_section,
         each_example_of_a_missing_line_is_shown_whole,

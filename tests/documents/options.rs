@@ -3,7 +3,7 @@
 use crate::common::{Command, TCPCLI, TCPSERV};
 use crate::links::lines;
 use crate::texts::read;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 /// The names of each option, such as `-p` and `--port`, as `--help` lists them.
 fn options(program: &str) -> Vec<Vec<String>> {
@@ -54,17 +54,13 @@ pub fn each_option_in_the_texts_exists() {
     }
 }
 
-/// `--version` is clap's, and is in every program.
+/// `--version` is clap's, and every program has it.
 pub fn readme_names_each_option() {
     let readme = read("README.md");
     let is_in_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let words: HashSet<_> = readme.split(|c| !is_in_name(c)).collect();
-    let options = [TCPSERV, TCPCLI].map(options).concat();
-    let is_named = |names: &Vec<String>| names.iter().any(|name| words.contains(name.as_str()));
-    let missing = options.iter().filter(|names| !is_named(names));
-    let missing: BTreeSet<_> = missing
-        .map(|names| names.last().unwrap().as_str())
-        .collect();
-    let expected = ["--backlog", "--port", "--version"];
-    assert_eq!(missing, BTreeSet::from(expected));
+    let is_named = |name: &String| name == "--version" || words.contains(name.as_str());
+    for names in [TCPSERV, TCPCLI].map(options).concat() {
+        assert!(names.iter().any(is_named), "{names:?}");
+    }
 }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-pub const TEXTS: [&str; 15] = [
+pub const TEXTS: [&str; 16] = [
     "README.md",
     "README.zh-CN.md",
     "benches/README.md",
     "src/doc/differences.md",
     "src/doc/laboratory.md",
     "src/doc/own_server.md",
+    "src/doc/states.md",
     "src/doc/figures.md",
     "src/doc/when_things_go_wrong.md",
     "src/doc/without_the_line.md",

@@ -1,8 +1,9 @@
-//! Addresses of IPv6: with a scope, and with an IPv4 address inside.
+//! IPv6 addresses, with a scope or with an IPv4 address in them; and no free ephemeral port.
 
 use crate::common::trace::{place, told};
 use crate::common::*;
 use crate::namespace;
+use crate::namespace::sysctl;
 use nix::net::if_::if_nametoindex;
 
 /// A tcpserv, and a tcpcli that has its echo, with addresses as a user writes them.
@@ -51,4 +52,13 @@ pub fn s1_addresses_of_both_families_reach_the_server_and_the_trace_knows_them()
             assert!(!has("CLOSED"), "{bind}: {lines:#?}");
         }
     }
+}
+
+pub fn connect_fails_when_the_ephemeral_ports_are_used_up() {
+    let server = Server::start(&[]);
+    sysctl("ip_local_port_range", "40000 40000");
+    let first = Program::tcpcli(server.addr, &[]);
+    first.addr(); // it is connected
+    let why = reason(Errno::EADDRNOTAVAIL);
+    run(&mut tcpcli(server.addr)).failed(&format!("tcpcli: connect error: {}: {why}", server.addr));
 }

@@ -13,6 +13,7 @@ mod handshake;
 mod namespace;
 mod output;
 mod peer;
+mod plain;
 mod session;
 mod simultaneous;
 mod termination;
@@ -24,15 +25,18 @@ use dead_links::*;
 use figures::*;
 use handshake::*;
 use output::*;
+use plain::*;
 use simultaneous::*;
 use termination::*;
 
 fn main() {
+    plain::run_if_asked();
     namespace::close_inherited_descriptors_in_children();
     // It cannot be done beside a second thread.
     let allowed = namespace::allow();
     let tests = tests![
         s1_addresses_of_both_families_reach_the_server_and_the_trace_knows_them,
+        connect_fails_when_the_ephemeral_ports_are_used_up,
         w1_a2_a6_connect_returns_when_the_servers_syn_has_come,
         w2_a3_a_syn_is_answered_without_the_process_and_the_answer_is_sent_again,
         w1_w3_a4_an_entry_stays_in_syn_rcvd_until_the_third_segment_then_accept_returns,
@@ -59,6 +63,7 @@ fn main() {
         d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listening_one,
         w12_the_kernel_chooses_the_source_address_by_route,
         w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_child,
+        the_plain_listings_echo_a_line_and_end_with_a_zombie,
         f1_a_line_goes_through_the_calls_of_the_figure,
         f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog_and_one,
         lines_typed_during_a_cut_of_a_second_arrive_after_it,
