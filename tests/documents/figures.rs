@@ -76,5 +76,5 @@ pub fn the_chinese_readme_has_each_claim_in_the_rows_of_its_section() {
         .iter()
         .map(|[id, section, _]| (&**id, &**section))
         .collect();
-    assert_eq!(missing, [("S1", "服务器端"), ("Z2", "accept函数")]); // in other rows
+    assert!(missing.is_empty(), "{missing:?}");
 }
