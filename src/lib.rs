@@ -11,8 +11,8 @@
 //!
 #![doc = concat!("```no_run\n", include_str!("doc/tcpcli01.rs"), "```")]
 //!
-//! A server that stays up also needs [`SO_REUSEADDR`], so that a restart can bind its port while old
-//! connections are in TIME_WAIT; [`Signal`], so that no child stays a zombie; and a loop that
+//! A server that stays up also needs [`SO_REUSEADDR`], so that a restart can bind its port while
+//! old connections are in TIME_WAIT; [`Signal`], so that no child stays a zombie; and a loop that
 //! survives a failed fork. [A server of your own](doc::own_server) has all three, and so does the
 //! program `tcpserv`.
 //!

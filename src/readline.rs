@@ -12,16 +12,17 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// The maximum length of a piece of a line, in bytes.
 ///
-/// C's fgets and readline reserve one byte of the buffer for the NUL. These have no NUL, so a line of
-/// exactly this length, including its newline, is one piece.
+/// C's fgets and readline reserve one byte of the buffer for the NUL. These have no NUL, so a line
+/// of exactly this length, including its newline, is one piece.
 pub const MAXLINE: usize = 4096;
 
-/// Reads a line into `line`, including its newline, and returns its length in bytes; 0 is
-/// end of file.
+/// Reads a line into `line`, including its newline, and returns its length in bytes; 0 is end of
+/// file.
 ///
 /// A line of more than `maxlen` bytes is returned in pieces of `maxlen`. A last line without a
-/// newline is returned without one. One [read(2)](https://man7.org/linux/man-pages/man2/read.2.html)
-/// fetches at most what the `BufReader` can hold, and the lines already in it need no further read.
+/// newline is returned without one. One
+/// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html) fetches at most what the
+/// `BufReader` can hold, and the lines already in it need no further read.
 ///
 /// # Errors
 /// `readline error: …`: the peer reset the connection (`ECONNRESET`), or its host stopped answering

@@ -16,14 +16,15 @@ pub(crate) fn retry<T, E: Into<Error>>(mut call: impl FnMut() -> Result<T, E>) -
     }
 }
 
-/// Waits until the descriptor is readable or writable, or `limit` expires; returns false on timeout.
+/// Waits until the descriptor is readable or writable, or `limit` expires; returns false on
+/// timeout.
 pub(crate) fn wait(fd: impl AsFd, event: PollFlags, limit: PollTimeout) -> io::Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), event)];
     Ok(retry(|| poll(&mut fds, limit))? > 0)
 }
 
-/// A descriptor whose read(2) and write(2) wait even if it is non-blocking, as a shell or another program
-/// that shares the terminal may have left it.
+/// A descriptor whose read(2) and write(2) wait even if it is non-blocking, as a shell or another
+/// program that shares the terminal may have left it.
 pub(crate) struct Blocking<Fd>(pub Fd);
 
 impl<Fd: AsFd> Blocking<Fd> {

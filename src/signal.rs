@@ -51,9 +51,9 @@ pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
     if !REAPS.swap(true, SeqCst) {
         CHILDREN.store(0, SeqCst); // in a child of Fork it is still its parent's count
     }
-    // SAFETY: sigaction is unsafe because a handler must be async-signal-safe. The only handler is `reap`.
-    // Its system calls are; it formats into an array on its stack; the program's name is already allocated;
-    // it takes no lock, and restores errno.
+    // SAFETY: sigaction is unsafe because a handler must be async-signal-safe. The only handler is
+    // `reap`. Its system calls are; it formats into an array on its stack; the program's name is
+    // already allocated; it takes no lock, and restores errno.
     unsafe { signal::sigaction(signo, &action) }
         .and_then(|_| sigprocmask(SIG_UNBLOCK, Some(&signo.into()), None))
         .map_err(io::Error::from)
@@ -67,17 +67,18 @@ pub struct Handler(extern "C" fn(c_int));
 /// The handler for `SIGCHLD`: reaps every child that has terminated, so that none stays a zombie,
 /// and prints which signal killed a child.
 ///
-/// Several children that terminate together may generate only one SIGCHLD, so the handler calls waitpid
-/// in a loop, as later in the book's chapter. A child of Fork inherits the handler, but there it does
-/// nothing, so the child can run a command and wait for it. In the parent the handler may reap the
-/// command first: then `wait`, `output` and `status` of `Command` fail with `ECHILD`. Do not wait for
-/// children of Fork yourself.
+/// Several children that terminate together may generate only one SIGCHLD, so the handler calls
+/// waitpid in a loop, as later in the book's chapter. A child of Fork inherits the handler, but
+/// there it does nothing, so the child can run a command and wait for it. In the parent the handler
+/// may reap the command first: then `wait`, `output` and `status` of `Command` fail with `ECHILD`.
+/// Do not wait for children of Fork yourself.
 pub const sig_chld: Handler = Handler(reap);
 
 /// Whether the handler reaps in this process: Signal sets it, and Fork's child clears it.
 pub(crate) static REAPS: AtomicBool = AtomicBool::new(false);
 
-/// The number of children. Fork adds one before each fork; the handler subtracts one for each that it reaps.
+/// The number of children. Fork adds one before each fork; the handler subtracts one for each that
+/// it reaps.
 pub(crate) static CHILDREN: AtomicU32 = AtomicU32::new(0);
 
 /// Never below 0, because the handler also reaps children that Fork did not create.
@@ -103,13 +104,14 @@ extern "C" fn reap(_: c_int) {
     Errno::set_raw(errno);
 }
 
-/// Waits while this process has `max_children` children or more, until [`sig_chld`] reaps one. Meanwhile
-/// further clients wait in the completed connection queue (listen函数). The first time, it prints a message.
-/// A limit of 0 is no limit.
+/// Waits while this process has `max_children` children or more, until [`sig_chld`] reaps one.
+/// Meanwhile further clients wait in the completed connection queue (listen函数). The first time, it
+/// prints a message. A limit of 0 is no limit.
 ///
-/// It counts the children that [`Fork`](crate::Fork) has created since [`Signal`], and returns at once if
-/// Signal was not called. Call it in the thread that forks. (When any other child terminates, one more
-/// child may be let in: one from before Signal, or one that Fork did not create.)
+/// It counts the children that [`Fork`](crate::Fork) has created since [`Signal`], and returns at
+/// once if Signal was not called. Call it in the thread that forks. (When any other child
+/// terminates, one more child may be let in: one from before Signal, or one that Fork did not
+/// create.)
 pub fn wait_for_room(max_children: u32) {
     static SAID: Once = Once::new();
     // Without Signal, nothing would ever lower the count.
@@ -117,8 +119,8 @@ pub fn wait_for_room(max_children: u32) {
     let is_full = || limits() && CHILDREN.load(SeqCst) >= max_children;
     if is_full() {
         SAID.call_once(|| err_msg("child limit reached; further clients wait"));
-        // SIGCHLD is blocked between the check and the wait. sigsuspend unblocks it and waits in one step,
-        // so no child can terminate unnoticed in between.
+        // SIGCHLD is blocked between the check and the wait. sigsuspend unblocks it and waits in
+        // one step, so no child can terminate unnoticed in between.
         let mut before = SigSet::empty();
         let _ = sigprocmask(SIG_BLOCK, Some(&SIGCHLD.into()), Some(&mut before));
         let mut unblocked = before;

@@ -8,7 +8,7 @@ use std::{env, io, path::Path, sync::OnceLock};
 pub(crate) fn write_line(text: Arguments, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
     let mut line = [b'\n'; 512]; // the byte after the text stays a newline
     let mut room = &mut line[..511];
-    let _ = io::Write::write_fmt(&mut room, text); // it fails if the text is too long; what fits is in the line
+    let _ = io::Write::write_fmt(&mut room, text); // if it fails, the text is cut
     let len = 511 - room.len();
     let _ = write(&line[..=len]); // there is nowhere to report an error on standard error
 }

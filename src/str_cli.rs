@@ -13,13 +13,15 @@ use std::io::BufReader;
 use std::os::fd::AsFd;
 
 /// Sends each line of `fp`, reads its echo and puts that on `stdout`, one after the other
-/// (stop-and-wait), until the end of `fp`. (In the code, `added` marks what the listing does not have.)
+/// (stop-and-wait), until the end of `fp`. (In the code, `added` marks what the listing does not
+/// have.)
 ///
-/// `fp` and `stdout` are descriptors, not streams: data that the caller has buffered is not sent, and what
-/// str_cli has read ahead from `fp` or the socket is lost when it returns. A line may hold any byte. A last
-/// line without a newline, if shorter than MAXLINE, is followed by a FIN (half-close, 半关闭), so that a
-/// server that waits for the newline also answers. A line of more than MAXLINE bytes is sent in pieces, each
-/// of which waits for its echo; a server that waits for the newline never answers, and both wait, as in C.
+/// `fp` and `stdout` are descriptors, not streams: data that the caller has buffered is not sent,
+/// and what str_cli has read ahead from `fp` or the socket is lost when it returns. A line may hold
+/// any byte. A last line without a newline, if shorter than MAXLINE, is followed by a FIN
+/// (half-close, 半关闭), so that a server that waits for the newline also answers. A line of more than
+/// MAXLINE bytes is sent in pieces, each of which waits for its echo; a server that waits for the
+/// newline never answers, and both wait, as in C.
 ///
 /// # Errors
 /// [`ServerTerminated`], if the server's FIN arrives before the end of an echo; and those of [`Fgets`],
@@ -27,7 +29,7 @@ use std::os::fd::AsFd;
 pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let (mut sendline, mut recvline) = (Vec::new(), Vec::new());
     let mut fp = input(fp); // C's FILE *: a descriptor with a buffer
-    let mut from_server = BufReader::new(sockfd); // the buffer that is a static in the book's readline
+    let mut from_server = BufReader::new(sockfd); // static in the book's readline
 
     // Fgets and Readline read at most MAXLINE bytes. C's read one less, because they add a NUL.
     while Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {

@@ -23,14 +23,15 @@ const SIZE: usize = 512 * 1024;
 /// the server's FIN. It expects an echo: at least as many bytes as it sends.
 ///
 /// A thread sends, with its own descriptors (dup). If the server terminates first, this function
-/// does not wait for that thread, which terminates when its read of `fp` or its write returns, or when the
-/// process exits. Until then its descriptor keeps the connection open after the caller's Close.
+/// does not wait for that thread, which terminates when its read of `fp` or its write returns, or
+/// when the process exits. Until then its descriptor keeps the connection open after the caller's
+/// Close.
 ///
 /// # Errors
 /// [`ServerTerminated`], if the server's FIN arrives before all of `fp` is sent, or fewer bytes come back
 /// than were sent; `fgets error: standard input: …`, `readline error: …`, `dup error: …` (no free
-/// descriptors), `pthread_create error: …`, and those of [`Writen`] and [`Fputs`]. Everything received
-/// until then is on `stdout`.
+/// descriptors), `pthread_create error: …`, and those of [`Writen`] and [`Fputs`]. Everything
+/// received until then is on `stdout`.
 pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let fp = fp.as_fd().try_clone_to_owned().context("dup error")?;
     let to = Sockfd(sockfd.0.try_clone().context("dup error")?);

@@ -9,8 +9,8 @@ use crate::writen::Writen;
 use anyhow::{Context, Result};
 use std::io::ErrorKind;
 
-/// Echoes everything the client sends, until the client's FIN makes read return 0. (In the code, `added`
-/// marks what the listing does not have.)
+/// Echoes everything the client sends, until the client's FIN makes read return 0. (In the code,
+/// `added` marks what the listing does not have.)
 ///
 /// # Errors
 /// - `str_echo: read error: …`: the client reset the connection (`ECONNRESET`), or its host stopped
@@ -18,23 +18,19 @@ use std::io::ErrorKind;
 /// - those of [`Writen`].
 pub fn str_echo(sockfd: &Sockfd) -> Result<()> {
     let mut buf = [0; MAXLINE];
-    let mut big = Vec::new(); // added: replaces buf when a client fills it; bulk transfer is then twice as fast
+    let mut big = Vec::new(); // added: replaces buf once a client fills it (twice the speed)
 
     loop {
-        let buf = if big.is_empty() {
-            &mut buf[..]
-        } else {
-            &mut big
-        }; // added
+        let buf: &mut [u8] = if big.is_empty() { &mut buf } else { &mut big }; // added
         let n = match read(sockfd, buf) {
             Ok(0) => return Ok(()), // the client's FIN
             Ok(n) => n,
             Err(why) if why.kind() == ErrorKind::Interrupted => continue, // goto again
-            Err(why) => return Err(why).context("str_echo: read error"), // err_sys; here the caller prints it
+            Err(why) => return Err(why).context("str_echo: read error"),  // err_sys
         };
         Writen(sockfd, &buf[..n])?; // on SIGPIPE, which Rust ignores, write fails (EPIPE)
         if n == MAXLINE && big.is_empty() {
-            big = vec![0; 64 * MAXLINE]; // added
+            big = vec![0; 64 * MAXLINE]; // added (untouched pages cost nothing)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The socket calls of the listings, and Inet_pton.
 //!
 //! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper makes the call,
-//! prints it under a trace (except Getsockname), and adds the book's words to an error. (Inet_pton only
-//! makes the call.)
+//! prints it under a trace (except Getsockname), and adds the book's words to an error. (Inet_pton
+//! only makes the call.)
 
 use crate::error::err_ret;
 use crate::sockfd::Sockfd;
@@ -43,14 +43,15 @@ pub fn family(address: SocketAddr) -> Domain {
     Domain::for_address(address)
 }
 
-/// Parses an IPv4 or IPv6 address, as [inet_pton(3)](https://man7.org/linux/man-pages/man3/inet_pton.3.html) does, and
-/// returns it with port 0.
+/// Parses an IPv4 or IPv6 address, as
+/// [inet_pton(3)](https://man7.org/linux/man-pages/man3/inet_pton.3.html) does, and returns it with
+/// port 0.
 ///
 /// An IPv6 scope may be a name or a number: `127.0.0.1`, `::1`, `fe80::1%eth0`, `fe80::1%2`.
 ///
 /// # Errors
-/// The text is not an address, or names an interface that this host does not have. (A number is
-/// not checked.)
+/// The text is not an address, or names an interface that this host does not have. (A number is not
+/// checked.)
 pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     let no_address = "not an IP address (examples: 127.0.0.1, ::1)";
     let Some((ip, scope)) = text.split_once('%') else {
@@ -61,8 +62,8 @@ pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     Ok(SocketAddrV6::new(ip.parse().context(no_address)?, 0, 0, number).into())
 }
 
-/// Creates a socket of the given family, type and protocol: [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html)
-/// (Socket函数).
+/// Creates a socket of the given family, type and protocol:
+/// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html) (Socket函数).
 ///
 /// With protocol 0 the kernel chooses: TCP for [`SOCK_STREAM`]. The descriptor is close-on-exec.
 ///
@@ -120,7 +121,8 @@ pub const TCP_NODELAY: SocketOption = SocketOption("TCP_NODELAY", Socket::set_tc
 pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_only_v6);
 
 /// Sets how long the peer may be idle, from 1 to 2,147,483 seconds: SO_RCVTIMEO
-/// ([socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)) and TCP_USER_TIMEOUT ([tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)).
+/// ([socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)) and TCP_USER_TIMEOUT
+/// ([tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)).
 ///
 /// If nothing arrives for that long, [`str_echo`](crate::str_echo()) and
 /// [`Readline`](crate::Readline) fail with `idle for …` ([`ErrorKind::TimedOut`]). If the peer
@@ -165,8 +167,8 @@ pub(crate) fn idle(sockfd: &Sockfd, why: Errno) -> io::Error {
     why.into()
 }
 
-/// Performs the three-way handshake, and blocks until it is complete: [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html)
-/// (connect函数, 三次握手).
+/// Performs the three-way handshake, and blocks until it is complete:
+/// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html) (connect函数, 三次握手).
 ///
 /// Without a bind, the kernel chooses the source address and an ephemeral port.
 ///
@@ -193,8 +195,8 @@ pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
     connected.with_context(|| format!("connect error: {servaddr}"))
 }
 
-/// Assigns a local address and port to a socket: [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
-/// (bind函数).
+/// Assigns a local address and port to a socket:
+/// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html) (bind函数).
 ///
 /// With port 0 the kernel chooses a free port, and [`Getsockname`] returns it.
 ///
@@ -257,10 +259,11 @@ pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
     name.with_context(|| format!("getsockname error: {sockfd}"))
 }
 
-/// Closes one or both halves of a connection: [shutdown(2)](https://man7.org/linux/man-pages/man2/shutdown.2.html).
+/// Closes one or both halves of a connection:
+/// [shutdown(2)](https://man7.org/linux/man-pages/man2/shutdown.2.html).
 ///
-/// With [`SHUT_WR`] it is the half-close (四次挥手): the FIN follows everything that was written,
-/// and this end can still read.
+/// With [`SHUT_WR`] it is the half-close (四次挥手): the FIN follows everything that was written, and
+/// this end can still read.
 ///
 /// # Errors
 /// `shutdown error: …`: the socket is no longer connected (`ENOTCONN`).

@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
-/// C's `stdin`: a buffered stream. Its read(2) waits even if a shell has made the descriptor non-blocking.
+/// C's `stdin`: a buffered stream. Its read(2) waits even if a shell has made the descriptor
+/// non-blocking.
 pub(crate) fn input(fd: impl AsFd) -> BufReader<impl Read> {
     BufReader::new(Stdin(Blocking(fd)))
 }
@@ -24,11 +25,11 @@ impl<Fd: AsFd> Read for Stdin<Fd> {
     }
 }
 
-/// Reads a line into `line`, including its newline, and returns its length in bytes; `None`
-/// is end of file, C's `NULL`.
+/// Reads a line into `line`, including its newline, and returns its length in bytes; `None` is end
+/// of file, C's `NULL`.
 ///
-/// A line of more than `maxline` bytes is returned in pieces of `maxline`. A last line without a newline
-/// is returned without one.
+/// A line of more than `maxline` bytes is returned in pieces of `maxline`. A last line without a
+/// newline is returned without one.
 ///
 /// # Errors
 /// `fgets error: standard input: …`: it is a directory (`EISDIR`).

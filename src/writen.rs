@@ -8,17 +8,18 @@ use crate::trace::sends;
 use anyhow::{Context, Result};
 use nix::unistd::write;
 
-/// Calls [write(2)](https://man7.org/linux/man-pages/man2/write.2.html) until every byte of `buf` is in the
-/// socket's send buffer (TCP输出; see [the figures](crate::doc::figures)).
+/// Calls [write(2)](https://man7.org/linux/man-pages/man2/write.2.html) until every byte of `buf`
+/// is in the socket's send buffer (TCP输出; see [the figures](crate::doc::figures)).
 ///
 /// When the send buffer is full, the kernel puts the caller to sleep. When Writen returns, the
 /// caller can reuse `buf`, but the peer's TCP may not have received the bytes yet, and never will
 /// if the connection fails.
 ///
 /// # Errors
-/// `writen error: …`: the peer reset the connection (`ECONNRESET`); the connection no longer accepts
-/// data (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); or the peer acknowledged
-/// nothing for too long (`ETIMEDOUT`; see [`set_idle_timeout`](crate::set_idle_timeout)).
+/// `writen error: …`: the peer reset the connection (`ECONNRESET`); the connection no longer
+/// accepts data (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); or the peer
+/// acknowledged nothing for too long (`ETIMEDOUT`; see
+/// [`set_idle_timeout`](crate::set_idle_timeout)).
 ///
 /// # Examples
 /// ```

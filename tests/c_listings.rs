@@ -1,5 +1,5 @@
-//! Shows the differences from the C listings (src/doc/differences.md) in plain C of the listings'
-//! form (benches/peers/plain.c) and in the two programs.
+//! What "From the C listings" in src/doc/differences.md says about C: plain C like the listings
+//! (benches/peers/plain.c) does it, and the two programs do what the table says about them.
 //!
 //! The tests are ignored if there is no C compiler.
 

@@ -101,8 +101,8 @@ struct Args {
 
 fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
     Setsockopt(listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
-    Setsockopt(listenfd, SO_KEEPALIVE, true)?; // connfd inherits it: detects that a client's host is gone
-    Setsockopt(listenfd, TCP_NODELAY, true)?; // connfd inherits it: sends each echo at once
+    Setsockopt(listenfd, SO_KEEPALIVE, true)?; // inherited by connfd: detects a dead client host
+    Setsockopt(listenfd, TCP_NODELAY, true)?; // inherited by connfd: sends each echo at once
     if servaddr.is_ipv6() {
         Setsockopt(listenfd, IPV6_V6ONLY, false)?; // `::` also accepts IPv4
     }

@@ -29,18 +29,16 @@ static SEEN: Mutex<BTreeMap<RawFd, (u64, Option<Ends>)>> = Mutex::new(BTreeMap::
 /// Starts the trace, in this process and in the children that it will fork: each call of the
 /// listings, where each process is blocked, and the TCP states (TCP状态转换图).
 ///
-/// Each line on standard error has the time, the process, the state of the socket, and the call with its
-/// result. The time is in seconds since 1970, like that of `tcpdump -tt` and `strace -ttt`, so the lines of
-/// all of them can be sorted together. If standard error is full and nobody reads it, the process waits.
+/// Each line on standard error has the time, the process, the state of the socket, and the call with
+/// its result. The time has the form of `tcpdump -tt`, so the lines of both can be sorted together.
+/// A call that sends a segment (connect, Writen, shutdown, close) is printed when it begins, followed
+/// by its error or the state that it led to. Any other call is printed when it returns, and also
+/// beforehand, with `sleeps`, if it has to wait. If standard error is full, the process waits.
 ///
-/// A call that sends a segment (connect, Writen, shutdown, close, the exits) is printed when it begins,
-/// followed by its error or the state that it led to. Any other call is printed when it returns, and also
-/// beforehand, with `sleeps`, if it has to wait. So the last line of a process shows where it is.
-///
-/// A process cannot print what its own exit does. So under a trace [`exit`](crate::exit) and
-/// [`_exit`](crate::_exit) close the sockets themselves and print the states that follow, for at most one
-/// second; but not in a process with other threads, without /proc, or with no free descriptor.
-/// `holds` lists the sockets that were created or accepted after trace_start.
+/// `holds` lists the sockets that were created or accepted after trace_start. Because a process
+/// cannot print what its own exit does, [`exit`](crate::exit) and [`_exit`](crate::_exit) close them
+/// under a trace, and print the states that follow, for at most one second; but not in a process
+/// with other threads, without /proc, or with no free descriptor.
 pub fn trace_start() {
     ON.store(true, Ordering::Relaxed);
 }
@@ -54,7 +52,8 @@ pub(crate) fn trace_sleep(fd: impl AsFd, call: impl Display) {
     if on() {
         let number = fd.as_fd().as_raw_fd();
         let ends = open().get(&number).and_then(|(_, ends)| *ends);
-        // Both precede the poll. Otherwise a FIN that arrives in between makes `CLOSE_WAIT read(4) sleeps`.
+        // Both precede the poll. Otherwise a FIN that arrives in between makes `CLOSE_WAIT read(4)
+        // sleeps`.
         let (when, state) = (SystemTime::now(), state(number, ends));
         if wait(fd, PollFlags::POLLIN, PollTimeout::ZERO).is_ok_and(|ready| !ready) {
             event(when, state, format_args!("{call} sleeps"));
@@ -77,8 +76,8 @@ macro_rules! sends {
 }
 pub(crate) use {sends, trace};
 
-/// Prints a call that has returned, with or without a socket. If a signal interrupted it, its caller
-/// restarts it.
+/// Prints a call that has returned, with or without a socket. If a signal interrupted it, its
+/// caller restarts it.
 pub(crate) fn returned<'a>(
     sockfd: impl Into<Option<&'a Sockfd>>,
     result: &Result<impl Debug, impl Borrow<Error>>,
@@ -157,7 +156,8 @@ fn look(sockfd: &Sockfd) -> (TcpState, Option<Ends>) {
     (state(number, *known), *known)
 }
 
-/// The sockets seen so far that are still open. A number whose cookie has changed is another file's now.
+/// The sockets seen so far that are still open. A number whose cookie has changed is another file's
+/// now.
 fn open() -> MutexGuard<'static, BTreeMap<RawFd, (u64, Option<Ends>)>> {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     seen.retain(|number, (its, _)| cookie(*number) == *its);
@@ -179,8 +179,8 @@ fn holds() -> String {
     )
 }
 
-/// Forks, and prints that in both processes. The parent's line has the time at which fork began, so that
-/// it precedes those of the child.
+/// Forks, and prints that in both processes. The parent's line has the time at which fork began, so
+/// that it precedes those of the child.
 pub(crate) fn forking(fork: impl FnOnce() -> io::Result<ForkResult>) -> io::Result<ForkResult> {
     if !on() {
         return fork();
@@ -197,8 +197,8 @@ pub(crate) fn forking(fork: impl FnOnce() -> io::Result<ForkResult>) -> io::Resu
     forked
 }
 
-/// For `exit` and `_exit`, under a trace: closes the open sockets, as the exit would, and prints that and
-/// each state that follows.
+/// For `exit` and `_exit`, under a trace: closes the open sockets, as the exit would, and prints
+/// that and each state that follows.
 pub(crate) fn exits(call: Arguments) {
     if !on() {
         return;
@@ -220,8 +220,8 @@ pub(crate) fn exits(call: Arguments) {
     }
 }
 
-/// Prints each new state of a closed connection until there are no more, or for one second if the peer
-/// sends no FIN.
+/// Prints each new state of a closed connection until there are no more, or for one second if the
+/// peer sends no FIN.
 fn watch(number: RawFd, (local, peer): Ends) {
     let end = Instant::now() + Duration::from_secs(1);
     let mut printed = None;

@@ -1,8 +1,8 @@
 //! The state of a TCP connection (TCP状态转换图), as the kernel reports it: from its socket (TCP_INFO)
 //! or, once that is closed, from the table of sockets that `ss` shows (sock_diag(7)).
 //!
-//! Looking up one connection is fast no matter how many exist, so even a state that lasts for microseconds
-//! can be seen. Reading /proc/net/tcp would be too slow.
+//! Looking up one connection is fast no matter how many exist, so even a state that lasts for
+//! microseconds can be seen. Reading /proc/net/tcp would be too slow.
 
 use nix::libc::{self, c_int, socklen_t};
 use socket2::{Domain, Socket, Type};
@@ -36,8 +36,8 @@ pub(super) type Ends = (SocketAddr, SocketAddr);
 
 /// The state of an open socket.
 ///
-/// In TIME_WAIT the kernel detaches the connection from its socket, even if that is still open: the socket
-/// reports CLOSED, but the table has the state.
+/// In TIME_WAIT the kernel detaches the connection from its socket, even if that is still open: the
+/// socket reports CLOSED, but the table has the state.
 pub(super) fn state(number: RawFd, ends: Option<Ends>) -> TcpState {
     let [state] = getsockopt(number, libc::IPPROTO_TCP, libc::TCP_INFO); // its first field
     match (TcpState(state), ends) {
@@ -58,18 +58,20 @@ pub(super) fn cookie(number: RawFd) -> u64 {
     u64::from_ne_bytes(getsockopt(number, libc::SOL_SOCKET, libc::SO_COOKIE))
 }
 
-/// The first bytes of a socket option. All are 0 if the kernel does not know it, or this is not a socket.
+/// The first bytes of a socket option. All are 0 if the kernel does not know it, or this is not a
+/// socket.
 fn getsockopt<const LEN: usize>(number: RawFd, level: c_int, name: c_int) -> [u8; LEN] {
     let mut value = [0; LEN];
     let mut len = LEN as socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes, and `value` has that many. A descriptor that is
-    // closed, or is not a socket, causes an error.
+    // SAFETY: the kernel writes at most `len` bytes, and `value` has that many. A descriptor that
+    // is closed, or is not a socket, causes an error.
     let _ = unsafe { libc::getsockopt(number, level, name, (&raw mut value).cast(), &raw mut len) };
     value
 }
 
-/// The state of one end of a connection in the kernel's table. It is CLOSED if the kernel answers with an
-/// error, because it does not know the connection (any more) or has no table; UNKNOWN if it cannot be asked.
+/// The state of one end of a connection in the kernel's table. It is CLOSED if the kernel answers
+/// with an error, because it does not know the connection (any more) or has no table; UNKNOWN if it
+/// cannot be asked.
 pub(super) fn find(ends: Ends) -> TcpState {
     let answer = ask(ends).unwrap_or([0; 256]); // all 0 is UNKNOWN
     // A `struct nlmsghdr`, then a `struct inet_diag_msg` or an error number (ENOENT).
@@ -92,7 +94,8 @@ fn ask(ends: Ends) -> io::Result<[u8; 256]> {
 
 /// A `struct nlmsghdr` and a `struct inet_diag_req_v2`, field by field.
 fn question((local, peer): Ends) -> Vec<u8> {
-    // The kernel knows a connection over IPv4 by its IPv4 addresses, even if the socket is an IPv6 one.
+    // The kernel knows a connection over IPv4 by its IPv4 addresses, even if the socket is an IPv6
+    // one.
     let family = Domain::for_address(SocketAddr::new(local.ip().to_canonical(), 0));
     let octets = |address: SocketAddr| match address.ip().to_canonical() {
         IpAddr::V4(ip) => [ip.octets(), [0; 4], [0; 4], [0; 4]].concat(),
@@ -163,8 +166,8 @@ mod tests {
         }
     }
 
-    /// With this option the listener ignores the third segment, so the entry stays in the incomplete
-    /// connection queue.
+    /// With this option the listener ignores the third segment, so the entry stays in the
+    /// incomplete connection queue.
     #[test]
     fn an_entry_in_the_incomplete_connection_queue_is_in_syn_rcvd() {
         sockopt_impl!(
