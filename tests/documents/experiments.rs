@@ -151,6 +151,9 @@ impl Laboratory {
         let shell = self.shells.entry(number);
         let shell = shell.or_insert_with(|| Shell::open(number, &self.directory));
         shell.type_in(&step.typed, &self.numbers, if looks { "" } else { &typed });
+        if step.shown.is_empty() && !step.ends {
+            return Ok(()); // what it shows belongs to the next step at this terminal
+        }
         let start = Instant::now();
         loop {
             self.play_any_more();
@@ -219,7 +222,9 @@ impl Shell {
         let mut bash = Command::new("bash");
         bash.args(["--norc", "--noprofile", "--noediting"]);
         bash.current_dir(directory).env_clear();
-        bash.env("PATH", path.unwrap()).env("LC_ALL", "C");
+        bash.env("PATH", path.unwrap());
+        // bash speaks Chinese, if it is installed here, until LC_ALL is typed.
+        bash.env("LANG", "C.UTF-8").env("LANGUAGE", "zh_CN");
         bash.env("PS1", format!("{number}$ "));
         bash.env("BASH_FUNC_sudo%%", "() { \"$@\"; }");
         Shell {
