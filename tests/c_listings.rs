@@ -1,5 +1,5 @@
-//! What README's "Differences from the C listings" says of C: plain C of the listings' form
-//! (benches/peers/plain.c) does it, and the pair does what stands beside it.
+//! What "From the C listings" in src/doc/differences.md says about C: plain C like the listings
+//! (benches/peers/plain.c) does it, and the two programs do what the table says about them.
 //!
 //! Ignored where there is no C compiler.
 

@@ -2,7 +2,7 @@ use std::io::BufReader;
 use std::net::SocketAddr;
 use unp::*;
 
-/// Answers each line with its length.
+/// Answers each line with its length, and a line of more than MAXLINE bytes piece by piece.
 fn process_handler(connfd: &Sockfd) -> anyhow::Result<()> {
     let mut lines = BufReader::new(connfd);
     let mut line = Vec::new();

@@ -2,20 +2,24 @@
 //! of the arrows are the arrows of the state transition diagram.
 
 use crate::figures::{DIAGRAMS, arrows, diagram};
-use crate::texts::{blocks, prose, read};
+use crate::texts::{TEXTS, blocks, prose, read};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const CLAIMS: &str = "tests/README.md";
-/// Its examples are tests: `cargo test` runs them, and their headings have the ids.
-const EXAMPLES: &str = "src/doc/without_the_line.md";
+/// Its modules are tests: `cargo test --doc l1_` runs the example in one.
+const EXAMPLES: &str = "src/doc/mod.rs";
 
-/// The names of the tests with the attribute, and of those in the lists of targets that have no harness.
+/// The names of the tests with the attribute, of those in the lists of targets without a harness,
+/// and of the modules that contain an example.
 pub fn tests() -> Vec<String> {
     const LIST: &str = concat!("tests", "![");
-    let mut tests = Vec::new();
-    for file in files("tests") {
+    let examples = read(EXAMPLES);
+    let modules = examples.split("\n    pub mod ").skip(1);
+    let modules = modules.filter_map(|rest| rest.split_once(' '));
+    let mut tests: Vec<_> = modules.map(|(name, _)| name.to_owned()).collect();
+    for file in files("tests", "rs") {
         let code = read(&file);
         let marked = code.split("\n#[test]\n").skip(1);
         let marked = marked.filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
@@ -28,15 +32,15 @@ pub fn tests() -> Vec<String> {
     tests
 }
 
-/// All Rust files below a directory.
-pub fn files(directory: impl AsRef<Path>) -> Vec<PathBuf> {
+/// All files below a directory whose names have this extension.
+pub fn files(directory: impl AsRef<Path>, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap();
     let below = entries.flat_map(|entry| match entry.unwrap().path() {
-        path if path.is_dir() => files(path),
+        path if path.is_dir() => files(path, extension),
         path => vec![path],
     });
     below
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|path| path.extension().is_some_and(|of_path| of_path == extension))
         .collect()
 }
 
@@ -54,27 +58,39 @@ pub fn ids(test: &str) -> Vec<String> {
     words.take_while(|word| is_lower && is_id(word)).collect()
 }
 
-/// The rows: `| id | section | claim |`
-fn rows() -> Vec<(String, String)> {
+/// The ids in a text, and those between the ends of its ranges (`N1–N6`).
+pub fn ids_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '–');
+    let ends = words.map(|word| word.split_once('–').unwrap_or((word, word)));
+    let mut ids = BTreeSet::new();
+    for (first, last) in ends.filter(|(first, last)| is_id(first) && is_id(last)) {
+        let (letter, from) = first.split_at(1);
+        let to = last
+            .strip_prefix(letter)
+            .unwrap_or_else(|| panic!("{first}–{last}"));
+        let [from, to] = [from, to].map(|number| number.parse::<u8>().unwrap());
+        ids.extend((from..=to).map(|number| format!("{letter}{number}")));
+    }
+    ids
+}
+
+/// The rows of the list: id, section, claim.
+pub fn rows() -> Vec<[String; 3]> {
     let row = |line: &str| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let is_row = cells.len() > 4 && is_id(cells[1]);
-        is_row.then(|| (cells[1].to_owned(), cells[3].to_owned()))
+        is_row.then(|| [1, 2, 3].map(|cell| cells[cell].to_owned()))
     };
     prose(CLAIMS).lines().filter_map(row).collect()
 }
 
 /// The ids that have a claim.
 pub fn claimed() -> BTreeSet<String> {
-    rows().into_iter().map(|(id, _)| id).collect()
+    rows().into_iter().map(|[id, ..]| id).collect()
 }
 
 pub fn each_claim_has_a_test_and_each_test_with_an_id_has_a_claim() {
-    let mut tested: BTreeSet<_> = tests().iter().flat_map(|test| ids(test)).collect();
-    for example in blocks(EXAMPLES) {
-        let words = example.section.split(|c: char| !c.is_alphanumeric());
-        tested.extend(words.filter(|word| is_id(word)).map(str::to_owned));
-    }
+    let tested: BTreeSet<_> = tests().iter().flat_map(|test| ids(test)).collect();
     let claimed = claimed();
     assert_eq!(rows().len(), claimed.len(), "each id has one row");
     let without_test: Vec<_> = claimed.difference(&tested).collect();
@@ -84,11 +100,28 @@ pub fn each_claim_has_a_test_and_each_test_with_an_id_has_a_claim() {
 }
 
 pub fn the_claims_of_the_arrows_are_the_arrows_of_the_diagrams() {
-    let rows = rows().into_iter().filter(|(id, _)| id.starts_with('A'));
+    let rows = rows().into_iter().filter(|[id, ..]| id.starts_with('A'));
     let from_and_to = |claim: &str| claim.split('.').next().unwrap_or_default().to_owned();
-    let claimed: BTreeSet<_> = rows.map(|(id, claim)| (id, from_and_to(&claim))).collect();
+    let arrow = |[id, _, claim]: [String; 3]| (id, from_and_to(&claim));
+    let claimed: BTreeSet<_> = rows.map(arrow).collect();
     for page in DIAGRAMS {
         let drawn: BTreeSet<_> = arrows(&diagram(page)).into_iter().collect();
         assert_eq!(drawn, claimed, "{page}");
+    }
+}
+
+/// So its reader can copy the whole program. (rustdoc hides lines that begin with `# `.)
+pub fn each_example_of_a_missing_line_is_shown_whole() {
+    let ids = TEXTS
+        .iter()
+        .filter(|text| text.starts_with("src/doc/without_the_line/"));
+    for text in ids {
+        let blocks = blocks(text);
+        let [example] = &blocks[..] else {
+            panic!("{text}: {} blocks", blocks.len());
+        };
+        assert!(example.text.contains("\nfn main() "), "{text}");
+        let is_hidden = |line: &str| line.starts_with('#');
+        assert!(!example.text.lines().any(is_hidden), "{text}");
     }
 }

@@ -1,12 +1,12 @@
 //! What the texts name exists: links, headings, files, tests, ids.
 
-use crate::claims::{claimed, files, ids, is_id, tests};
+use crate::claims::{claimed, files, ids, ids_in, tests};
 use crate::texts::{TEXTS, blocks, prose, read};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Each line outside of blocks, and its text.
-fn lines() -> Vec<(&'static str, String)> {
+pub fn lines() -> Vec<(&'static str, String)> {
     let lines = |text| {
         let prose = prose(text);
         let lines: Vec<_> = prose.lines().map(str::to_owned).collect();
@@ -15,28 +15,43 @@ fn lines() -> Vec<(&'static str, String)> {
     TEXTS.into_iter().flat_map(lines).collect()
 }
 
+/// `[text](file#heading)`, or `[text][label]` with `[label]: file#heading` below.
 pub fn each_link_leads_to_a_file_and_to_a_heading_in_it() {
-    for (text, line) in lines() {
-        let links = line.split("](").skip(1);
-        for link in links.filter_map(|rest| Some(rest.split_once(')')?.0)) {
+    for text in TEXTS {
+        let prose = prose(text);
+        let starts = prose.lines().filter_map(|line| line.strip_prefix('['));
+        let definitions: HashMap<_, _> = starts.filter_map(|line| line.split_once("]: ")).collect();
+        let between = |start, end| {
+            let rests = prose.split(start).skip(1);
+            rests.filter_map(move |rest| Some(rest.split_once(end)?.0))
+        };
+        for label in between("][", ']') {
+            assert!(definitions.contains_key(label), "{text}: [{label}]");
+        }
+        for link in between("](", ')').chain(definitions.into_values()) {
             assert!(leads_somewhere(text, link), "{text}: {link}");
         }
     }
 }
 
+/// An id has a letter from the list, and at most as many digits as the list has with this letter:
+/// `C99` is not an id, because no claim is called C10.
 pub fn each_id_in_the_texts_has_a_claim() {
     let claimed = claimed();
     for (text, line) in lines() {
-        let words = line.split(|c: char| !c.is_alphanumeric());
-        for id in words.filter(|word| is_id(word)) {
-            assert!(claimed.contains(id), "{text}: {id}");
+        for id in ids_in(&line) {
+            let is_like = |known: &String| known[..1] == id[..1] && known.len() >= id.len();
+            let is_known = claimed.contains(&id);
+            assert!(is_known || !claimed.iter().any(is_like), "{text}: {id}");
         }
     }
 }
 
 pub fn each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code() {
     let tests = tests();
-    let files = ["src", "tests", "benches"].map(files).concat();
+    let files = ["src", "tests", "benches"]
+        .map(|directory| files(directory, "rs"))
+        .concat();
     let mut code: String = files.iter().map(read).collect();
     let blocks = TEXTS.into_iter().flat_map(blocks);
     code.extend(blocks.map(|block| block.text));

@@ -13,6 +13,8 @@ mod links;
 #[allow(dead_code)] // the tests of the segments use all of it
 #[path = "../network/namespace.rs"]
 mod namespace;
+mod options;
+mod rendered;
 mod texts;
 mod transcript;
 
@@ -21,6 +23,7 @@ use common::machine;
 use experiments::*;
 use figures::*;
 use links::*;
+use options::*;
 use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ;
 
 fn main() {
@@ -37,9 +40,13 @@ fn main() {
         f9_the_thick_arrows_are_the_usual_paths_of_client_and_server,
         readme_has_the_plain_server_as_it_is_compiled,
         the_chinese_readme_has_the_commands_and_sessions_of_readme,
-        the_chinese_readme_has_each_section_of_the_claims_and_each_figure,
+        the_chinese_readme_has_each_claim_in_the_rows_of_its_section,
+        each_example_of_a_missing_line_is_shown_whole,
+        each_option_in_the_texts_exists,
+        readme_names_each_option,
     ];
     let mut trials = machine::trials(&Ok(()), tests);
+    trials.push(rendered::trial());
     for (name, steps) in experiments() {
         let allowed = allowed.clone().and_then(|()| try_tools(&steps));
         trials.push(machine::trial(name, allowed, move || {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-pub const TEXTS: [&str; 11] = [
+pub const TEXTS: [&str; 16] = [
     "README.md",
     "README.zh-CN.md",
     "benches/README.md",
@@ -14,6 +14,11 @@ pub const TEXTS: [&str; 11] = [
     "src/doc/figures.md",
     "src/doc/when_things_go_wrong.md",
     "src/doc/without_the_line.md",
+    "src/doc/without_the_line/l1.md",
+    "src/doc/without_the_line/l2.md",
+    "src/doc/without_the_line/l3.md",
+    "src/doc/without_the_line/l4.md",
+    "src/doc/without_the_line/s17.md",
     "tests/README.md",
 ];
 
