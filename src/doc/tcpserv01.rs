@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
         // SAFETY: this process is single-threaded.
         if let ForkResult::Child = unsafe { Fork() }? {
             Close(listenfd); // close listening socket
-            str_echo(&connfd).unwrap_or_else(|error| err_quit(&error)); // process the request
+            str_echo(&connfd).unwrap_or_else(|e| err_quit(&e)); // process the request
             exit(0);
         }
         Close(connfd); // parent closes connected socket
