@@ -54,7 +54,7 @@ pub fn try_tools(steps: &[Step]) -> Result<(), String> {
         ("ps", "ps --version"),
         ("python3", "python3 --version"),
         ("strace", "strace -o /dev/null true"),
-        ("tcpdump", &format!("{no_packets} | tcpdump -r -")),
+        ("tcpdump", &format!("{no_packets} | {} -r -", tcpdump())),
     ] {
         let has = |step: &Step| match &step.typed {
             Typed::Command(command) => command.split(' ').any(|word| word == tool),
@@ -73,6 +73,15 @@ pub fn try_tools(steps: &[Step]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The command tcpdump. It changes its user; in the namespace of an ordinary user it cannot, so there
+/// strace makes these calls return 0.
+fn tcpdump() -> &'static str {
+    match fs::read_to_string("/proc/self/setgroups").as_deref() {
+        Ok("deny\n") => "strace -qqo /dev/null -e inject=/set[gu]:retval=0 tcpdump",
+        _ => "command tcpdump",
+    }
 }
 
 /// The terminals of an experiment, in a directory of their own. Dropped, nothing is left.
@@ -151,6 +160,9 @@ impl Laboratory {
         let shell = self.shells.entry(number);
         let shell = shell.or_insert_with(|| Shell::open(number, &self.directory));
         shell.type_in(&step.typed, &self.numbers, if looks { "" } else { &typed });
+        if step.shown.is_empty() && !step.ends {
+            return Ok(()); // what it shows belongs to the next step at this terminal
+        }
         let start = Instant::now();
         loop {
             self.play_any_more();
@@ -219,9 +231,13 @@ impl Shell {
         let mut bash = Command::new("bash");
         bash.args(["--norc", "--noprofile", "--noediting"]);
         bash.current_dir(directory).env_clear();
-        bash.env("PATH", path.unwrap()).env("LC_ALL", "C");
+        bash.env("PATH", path.unwrap());
+        // bash speaks Chinese, if it is installed here, until LC_ALL is typed.
+        bash.env("LANG", "C.UTF-8").env("LANGUAGE", "zh_CN");
         bash.env("PS1", format!("{number}$ "));
         bash.env("BASH_FUNC_sudo%%", "() { \"$@\"; }");
+        let tcpdump = format!("() {{ {} \"$@\"; }}", tcpdump());
+        bash.env("BASH_FUNC_tcpdump%%", tcpdump);
         Shell {
             number,
             terminal: Terminal::run(&mut bash, None),
