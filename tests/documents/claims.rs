@@ -1,5 +1,5 @@
-//! The claims in tests/README.md: each has a test, and each test with an id has a claim. Those
-//! of the arrows are the arrows of the state transition diagram.
+//! Checks that each claim in tests/README.md has a test, that each test with an id has a claim, and
+//! that the claims about arrows match the state transition diagram.
 
 use crate::figures::{DIAGRAMS, arrows, diagram};
 use crate::texts::{TEXTS, blocks, prose, read};
@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const CLAIMS: &str = "tests/README.md";
-/// Its modules are tests: `cargo test --doc l1_` runs the example in one.
+/// The modules in this file are tests. `cargo test --doc l1_` runs the example in one.
 const EXAMPLES: &str = "src/doc/mod.rs";
 
-/// The names of the tests with the attribute, of those in the lists of targets without a harness,
-/// and of the modules that contain an example.
+/// Returns the names of all tests: functions with `#[test]`, functions listed in targets without
+/// a harness, and modules that contain an example.
 pub fn tests() -> Vec<String> {
     const LIST: &str = concat!("tests", "![");
     let examples = read(EXAMPLES);
@@ -32,7 +32,7 @@ pub fn tests() -> Vec<String> {
     tests
 }
 
-/// All files below a directory whose names have this extension.
+/// Returns all files with this extension below a directory.
 pub fn files(directory: impl AsRef<Path>, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap();
     let below = entries.flat_map(|entry| match entry.unwrap().path() {
@@ -44,21 +44,21 @@ pub fn files(directory: impl AsRef<Path>, extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `N1`, `W13`: a letter and a number.
+/// Whether a word is an id, such as `N1` or `W13`.
 pub fn is_id(word: &str) -> bool {
     let (letter, number) = word.split_at_checked(1).unwrap_or_default();
     let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
     letter.chars().all(|c| c.is_ascii_uppercase()) && is_number && [1, 2].contains(&number.len())
 }
 
-/// The ids of a test, which its name begins with: `w6_a12_a16_four_segments`.
+/// Returns the ids at the beginning of a test name such as `w6_a12_a16_four_segments`.
 pub fn ids(test: &str) -> Vec<String> {
     let words = test.split('_').map(str::to_uppercase);
     let is_lower = test.starts_with(|c: char| c.is_ascii_lowercase());
     words.take_while(|word| is_lower && is_id(word)).collect()
 }
 
-/// The ids in a text, and those between the ends of its ranges (`N1–N6`).
+/// Returns the ids in a text, including every id in a range such as `N1–N6`.
 pub fn ids_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '–');
     let ends = words.map(|word| word.split_once('–').unwrap_or((word, word)));
@@ -74,7 +74,7 @@ pub fn ids_in(text: &str) -> BTreeSet<String> {
     ids
 }
 
-/// The rows of the list: id, section, claim.
+/// Returns the rows of the list, each with its id, section and claim.
 pub fn rows() -> Vec<[String; 3]> {
     let row = |line: &str| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
@@ -84,7 +84,7 @@ pub fn rows() -> Vec<[String; 3]> {
     prose(CLAIMS).lines().filter_map(row).collect()
 }
 
-/// The ids that have a claim.
+/// Returns the ids that have a claim.
 pub fn claimed() -> BTreeSet<String> {
     rows().into_iter().map(|[id, ..]| id).collect()
 }
@@ -92,14 +92,14 @@ pub fn claimed() -> BTreeSet<String> {
 pub fn each_claim_has_a_test_and_each_test_with_an_id_has_a_claim() {
     let tested: BTreeSet<_> = tests().iter().flat_map(|test| ids(test)).collect();
     let claimed = claimed();
-    assert_eq!(rows().len(), claimed.len(), "each id has one row");
+    assert_eq!(rows().len(), claimed.len(), "an id has two rows");
     let without_test: Vec<_> = claimed.difference(&tested).collect();
-    assert!(without_test.is_empty(), "no test: {without_test:?}");
+    assert!(without_test.is_empty(), "untested: {without_test:?}");
     let without_claim: Vec<_> = tested.difference(&claimed).collect();
-    assert!(without_claim.is_empty(), "no claim: {without_claim:?}");
+    assert!(without_claim.is_empty(), "unlisted: {without_claim:?}");
 }
 
-pub fn the_claims_of_the_arrows_are_the_arrows_of_the_diagrams() {
+pub fn the_claims_about_arrows_match_the_arrows_in_the_diagrams() {
     let rows = rows().into_iter().filter(|[id, ..]| id.starts_with('A'));
     let from_and_to = |claim: &str| claim.split('.').next().unwrap_or_default().to_owned();
     let arrow = |[id, _, claim]: [String; 3]| (id, from_and_to(&claim));
@@ -110,8 +110,8 @@ pub fn the_claims_of_the_arrows_are_the_arrows_of_the_diagrams() {
     }
 }
 
-/// So its reader can copy the whole program. (rustdoc hides lines that begin with `# `.)
-pub fn each_example_of_a_missing_line_is_shown_whole() {
+/// rustdoc hides lines that begin with `# `, so readers could not copy a program that has them.
+pub fn each_example_of_a_missing_line_is_shown_in_full() {
     let ids = TEXTS
         .iter()
         .filter(|text| text.starts_with("src/doc/without_the_line/"));

@@ -1,23 +1,23 @@
-//! What the two READMEs and the state transition diagram say is the same.
+//! Checks that the two READMEs and the state transition diagrams agree.
 
 use crate::claims::{ids_in, rows};
 use crate::texts::{blocks, prose, read};
 
 const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 
-/// Both have the state transition diagram.
+/// The two pages that contain the state transition diagram.
 pub const DIAGRAMS: [&str; 2] = ["src/doc/states.md", "README.zh-CN.md"];
 
-/// The state transition diagram.
+/// Returns the state transition diagram in a page.
 pub fn diagram(page: &str) -> String {
     let mut texts = blocks(page).into_iter().map(|block| block.text);
     let is_it = |text: &String| text.starts_with("flowchart");
     texts.find(is_it).unwrap()
 }
 
-/// Its arrows, in their order: `A1`, and `CLOSED → LISTEN`.
+/// Returns the arrows in order, each as an id and its states: `A1` and `CLOSED → LISTEN`.
 pub fn arrows(diagram: &str) -> Vec<(String, String)> {
-    let diagram = diagram.replace("CLOSED2", "CLOSED"); // it is drawn twice
+    let diagram = diagram.replace("CLOSED2", "CLOSED"); // CLOSED is drawn twice
     let arrow = |line: &str| {
         let (from, rest) = line.split_once("->|\"")?;
         let (label, to) = rest.split_once("\"| ")?;
@@ -28,7 +28,7 @@ pub fn arrows(diagram: &str) -> Vec<(String, String)> {
     diagram.lines().filter_map(arrow).collect()
 }
 
-/// linkStyle counts the arrows by their place: a new one would move the thick ones.
+/// linkStyle refers to arrows by position, so a new arrow could make the wrong ones thick.
 pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
     for page in DIAGRAMS {
         let diagram = diagram(page);
@@ -36,9 +36,9 @@ pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
         let thick = |style: &str| {
             let style = format!(" stroke-width:4px,{style}");
             let mut lines = diagram.lines().filter_map(|line| line.strip_suffix(&style));
-            let places = lines.next().unwrap().trim_start_matches("    linkStyle ");
-            let id = |place: &str| arrows[place.parse::<usize>().unwrap()].0.clone();
-            places.split(',').map(id).collect::<Vec<_>>().join(" ")
+            let positions = lines.next().unwrap().trim_start_matches("    linkStyle ");
+            let id = |position: &str| arrows[position.parse::<usize>().unwrap()].0.clone();
+            positions.split(',').map(id).collect::<Vec<_>>().join(" ")
         };
         let client = thick("stroke:#06c");
         assert_eq!(client, "A2 A6 A10 A13 A16 A20", "{page}");
@@ -47,7 +47,7 @@ pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
     }
 }
 
-pub fn the_chinese_readme_has_the_commands_and_sessions_of_readme() {
+pub fn the_chinese_readme_has_the_same_commands_and_sessions_as_readme() {
     let [english, chinese] = READMES.map(|readme| {
         let typed = blocks(readme).into_iter();
         let typed = typed.filter(|block| ["sh", "console"].contains(&block.kind.as_str()));
@@ -56,13 +56,13 @@ pub fn the_chinese_readme_has_the_commands_and_sessions_of_readme() {
     assert_eq!(english, chinese);
 }
 
-pub fn readme_has_the_plain_server_as_it_is_compiled() {
+pub fn readme_shows_the_plain_server_exactly_as_compiled() {
     let mut blocks = blocks(READMES[0]).into_iter();
     let server = blocks.find(|block| block.kind == "rust").unwrap();
     assert_eq!(server.text, read("src/doc/tcpserv01.rs"));
 }
 
-/// The rows of a section, which name its tests and figures, begin with the section's name.
+/// The rows that list a section's tests and figures begin with the section's name.
 pub fn the_chinese_readme_has_each_claim_in_the_rows_of_its_section() {
     let readme = prose(READMES[1]).replace("**", "");
     let is_missing = |id: &str, section: &str| {

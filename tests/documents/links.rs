@@ -1,11 +1,11 @@
-//! What the texts name exists: links, headings, files, tests, ids.
+//! Checks that the links, headings, files, tests and ids in the texts exist.
 
 use crate::claims::{claimed, files, ids, ids_in, tests};
 use crate::texts::{TEXTS, blocks, prose, read};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// Each line outside of blocks, and its text.
+/// Returns each line outside code blocks, with the text that contains it.
 pub fn lines() -> Vec<(&'static str, String)> {
     let lines = |text| {
         let prose = prose(text);
@@ -15,8 +15,8 @@ pub fn lines() -> Vec<(&'static str, String)> {
     TEXTS.into_iter().flat_map(lines).collect()
 }
 
-/// `[text](file#heading)`, or `[text][label]` with `[label]: file#heading` below.
-pub fn each_link_leads_to_a_file_and_to_a_heading_in_it() {
+/// A link is `[text](file#heading)`, or `[text][label]` with a line `[label]: file#heading`.
+pub fn each_link_leads_to_an_existing_file_and_heading() {
     for text in TEXTS {
         let prose = prose(text);
         let starts = prose.lines().filter_map(|line| line.strip_prefix('['));
@@ -34,8 +34,8 @@ pub fn each_link_leads_to_a_file_and_to_a_heading_in_it() {
     }
 }
 
-/// An id has a letter from the list, and at most as many digits as the list has with this letter:
-/// `C99` is not an id, because no claim is called C10.
+/// An id has a letter from the list, and at most as many digits as the list uses with this letter.
+/// For instance, `C99` is not an id, because no claim with a C has two digits.
 pub fn each_id_in_the_texts_has_a_claim() {
     let claimed = claimed();
     for (text, line) in lines() {
@@ -47,7 +47,7 @@ pub fn each_id_in_the_texts_has_a_claim() {
     }
 }
 
-pub fn each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code() {
+pub fn each_name_in_the_texts_exists_as_a_file_a_test_or_in_the_code() {
     let tests = tests();
     let files = ["src", "tests", "benches"]
         .map(|directory| files(directory, "rs"))
@@ -58,7 +58,7 @@ pub fn each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code(
     let names: HashSet<_> = code.split(|c| !is_in_name(c)).collect();
     for (text, line) in lines() {
         for word in line.split('`').skip(1).step_by(2) {
-            // `w3_`, `a_reset_inside_…`: no other names begin with an id, or are so long.
+            // Only test names begin with an id, have five words or more, or end with `…`.
             let start = word.trim_end_matches('…');
             let is_long = start.len() < word.len() || start.matches('_').count() > 3;
             let exists = if word.ends_with(".rs") {
@@ -81,10 +81,10 @@ fn is_in_name(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
 }
 
-/// Whether a link leads to a file, and to a heading in it.
+/// Whether a link leads to an existing file and heading.
 fn leads_somewhere(text: &str, link: &str) -> bool {
     if link.starts_with("https:") {
-        return true; // the test asks no other host
+        return true; // the test contacts no other host
     }
     let (path, heading) = link.split_once('#').unwrap_or((link, ""));
     let path = match path {
@@ -96,7 +96,7 @@ fn leads_somewhere(text: &str, link: &str) -> bool {
     path.exists() && (heading.is_empty() || has_heading())
 }
 
-/// How a link names a heading, on GitHub and in `cargo doc`.
+/// Returns the anchor that GitHub and `cargo doc` generate for a heading.
 fn anchor(line: &str) -> Option<String> {
     let title = line.strip_prefix('#')?.trim_start_matches('#').trim();
     let title = title.replace(|c: char| !c.is_alphanumeric() && !"-_ ".contains(c), "");

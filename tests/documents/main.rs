@@ -1,8 +1,8 @@
-//! The texts are true: the experiments show what stands there, each claim has its test, and what a
-//! text names exists.
+//! Tests of the documentation: the experiments print what the texts show, each claim has a test,
+//! and whatever a text names exists.
 //!
-//! The experiments need network namespaces, and the tools that they type. Without them they are
-//! shown as ignored, with the reason.
+//! The experiments need network namespaces and the tools that they run. Without these, they are
+//! reported as ignored, with the reason.
 
 mod claims;
 #[path = "../common/mod.rs"]
@@ -10,7 +10,7 @@ mod common;
 mod experiments;
 mod figures;
 mod links;
-#[allow(dead_code)] // the tests of the segments use all of it
+#[allow(dead_code)] // tests/network uses all of it
 #[path = "../network/namespace.rs"]
 mod namespace;
 mod options;
@@ -28,20 +28,20 @@ use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ
 
 fn main() {
     namespace::close_inherited_descriptors_in_children();
-    // It cannot be done beside a second thread.
+    // Only a single-threaded process can do this.
     let allowed = namespace::allow();
     let tests = tests![
         each_claim_has_a_test_and_each_test_with_an_id_has_a_claim,
-        the_claims_of_the_arrows_are_the_arrows_of_the_diagrams,
-        each_link_leads_to_a_file_and_to_a_heading_in_it,
+        the_claims_about_arrows_match_the_arrows_in_the_diagrams,
+        each_link_leads_to_an_existing_file_and_heading,
         each_id_in_the_texts_has_a_claim,
-        each_name_in_the_texts_is_that_of_a_file_a_test_or_something_in_the_code,
+        each_name_in_the_texts_exists_as_a_file_a_test_or_in_the_code,
         a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ,
         f9_the_thick_arrows_are_the_usual_paths_of_client_and_server,
-        readme_has_the_plain_server_as_it_is_compiled,
-        the_chinese_readme_has_the_commands_and_sessions_of_readme,
+        readme_shows_the_plain_server_exactly_as_compiled,
+        the_chinese_readme_has_the_same_commands_and_sessions_as_readme,
         the_chinese_readme_has_each_claim_in_the_rows_of_its_section,
-        each_example_of_a_missing_line_is_shown_whole,
+        each_example_of_a_missing_line_is_shown_in_full,
         each_option_in_the_texts_exists,
         readme_names_each_option,
     ];
@@ -54,5 +54,5 @@ fn main() {
             Laboratory::open().run(&steps);
         }));
     }
-    machine::run(trials, 8); // they wait for terminals and for the kernel's timers most of the time
+    machine::run(trials, 8); // they mostly wait for terminals and kernel timers
 }

@@ -1,11 +1,11 @@
-//! The options of the programs: each that a text names exists, and README names each.
+//! Checks that each option named in a text exists, and that README names each option.
 
 use crate::common::{Command, TCPCLI, TCPSERV};
 use crate::links::lines;
 use crate::texts::read;
 use std::collections::HashSet;
 
-/// The names of each option, such as `-p` and `--port`, as `--help` lists them.
+/// Returns the names of each option, such as `-p` and `--port`, from the output of `--help`.
 fn options(program: &str) -> Vec<Vec<String>> {
     let help = Command::new(program).arg("--help").output().unwrap().stdout;
     let help = String::from_utf8(help).unwrap();
@@ -20,7 +20,7 @@ fn options(program: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The words that are options: `-p`, `--port`.
+/// Returns the words that are options, such as `-p` and `--port`.
 fn options_in(words: &str) -> impl Iterator<Item = &str> {
     let words = words.split([' ', ',', '=']);
     words.filter(|word| {
@@ -37,7 +37,7 @@ pub fn each_option_in_the_texts_exists() {
         spans.map(move |span| (text, span))
     });
     let ours = |span: &str| span.starts_with('-') || span.starts_with("tcp");
-    // Because of `cargo test n3_ -- --nocapture`, a text may also say `--nocapture`.
+    // A text with `cargo test n3_ -- --nocapture` may also mention `--nocapture` by itself.
     let others = spans.clone().filter(|(_, span)| !ours(span));
     let others: HashSet<_> = others.flat_map(|(_, span)| options_in(span)).collect();
     for (text, span) in spans.filter(|(_, span)| ours(span)) {
@@ -54,7 +54,7 @@ pub fn each_option_in_the_texts_exists() {
     }
 }
 
-/// `--version` is clap's, and every program has it.
+/// The exception is `--version`, which clap adds to every program.
 pub fn readme_names_each_option() {
     let readme = read("README.md");
     let is_in_name = |c: char| c.is_ascii_alphanumeric() || c == '-';

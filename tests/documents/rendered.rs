@@ -1,4 +1,4 @@
-//! The links in the pages that `cargo doc` renders.
+//! Checks the links in the pages that `cargo doc` generates.
 
 use crate::claims::files;
 use crate::common::show_first;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Ignored where cargo cannot build, for instance because the registry belongs to another user.
+/// Returns a test that is ignored where cargo cannot build, for instance with another user's registry.
 pub fn trial() -> Trial {
-    let name = "each_link_in_cargo_doc_leads_to_a_page_and_to_an_element_in_it";
+    let name = "each_link_in_cargo_doc_leads_to_an_existing_page_and_element";
     Trial::ignorable_test(name, || {
         let target = Target::new();
-        // The library compiles, because this test was compiled with it.
+        // The library itself compiles, because this test was built with it.
         if let Err(why) = target.cargo(&["check"]) {
             let reason = why.lines().find(|line| line.starts_with("error"));
             return Ok(Completion::ignored_with(reason.unwrap_or(&why)));
@@ -29,7 +29,7 @@ pub fn trial() -> Trial {
     })
 }
 
-/// The relative links that lead nowhere. (Links to other crates are absolute; none is followed.)
+/// Returns the broken relative links. Absolute links, such as those to other crates, are skipped.
 fn dead_links(pages: &Path) -> Vec<String> {
     let mut dead = Vec::new();
     for page in files(pages, "html") {
@@ -43,7 +43,7 @@ fn dead_links(pages: &Path) -> Vec<String> {
                 "" => page.clone(),
                 _ => page.with_file_name(path),
             };
-            let is_lines = path.ends_with(".rs.html"); // rustdoc's `#10-12`
+            let is_lines = path.ends_with(".rs.html"); // a range of lines, such as `#10-12`
             let has_id = || read(&to).contains(&format!(" id=\"{id}\""));
             if !to.is_file() || !(id.is_empty() || is_lines || has_id()) {
                 dead.push(format!("{}: {link}", page.display()));
@@ -53,7 +53,7 @@ fn dead_links(pages: &Path) -> Vec<String> {
     dead
 }
 
-/// A target directory below that of the tests or, if that belongs to another user, a temporary one.
+/// A target directory inside that of the tests or, if that is not writable, a temporary one.
 struct Target {
     path: PathBuf,
     is_temporary: bool,
@@ -71,16 +71,16 @@ impl Target {
         }
     }
 
-    /// Runs cargo for the library. The error is what it said.
+    /// Runs cargo on the library. If cargo fails, returns its error messages.
     fn cargo(&self, command: &[&str]) -> Result<(), String> {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(command).args(["--lib", "--locked", "--offline"]);
         cargo.arg("--quiet").arg("--target-dir").arg(&self.path);
         cargo.env_remove("CARGO_BUILD_TARGET");
         cargo.env("RUSTDOCFLAGS", "-D warnings");
-        let said = cargo.output().map_err(|why| format!("cargo: {why}"))?;
-        let stderr = String::from_utf8_lossy(&said.stderr).into_owned();
-        said.status.success().then_some(()).ok_or(stderr)
+        let done = cargo.output().map_err(|why| format!("cargo: {why}"))?;
+        let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
+        done.status.success().then_some(()).ok_or(stderr)
     }
 }
 

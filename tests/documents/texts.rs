@@ -1,4 +1,4 @@
-//! The texts, and their parts.
+//! The documentation's texts and their parts.
 
 use std::fs;
 use std::path::Path;
@@ -27,17 +27,17 @@ pub fn read(file: impl AsRef<Path>) -> String {
     fs::read_to_string(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
 }
 
-/// A text without its blocks.
+/// Returns a text without its code blocks.
 pub fn prose(text: impl AsRef<Path>) -> String {
     read(text).split("\n```").step_by(2).collect()
 }
 
-/// What stands between ```` ```console ```` and ```` ``` ````.
+/// A code block, such as the lines between ```` ```console ```` and ```` ``` ````.
 #[derive(Default)]
 pub struct Block {
-    /// The heading before it, of the second level.
+    /// The second-level heading above the block.
     pub section: String,
-    /// `console`
+    /// The language, such as `console`.
     pub kind: String,
     pub text: String,
 }

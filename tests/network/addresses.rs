@@ -1,4 +1,4 @@
-//! IPv6 addresses, with a scope or with an IPv4 address in them; and no free ephemeral port.
+//! Scoped and IPv4-mapped IPv6 addresses, and running out of ephemeral ports.
 
 use crate::common::trace::{place, told};
 use crate::common::*;
@@ -6,8 +6,8 @@ use crate::namespace;
 use crate::namespace::sysctl;
 use nix::net::if_::if_nametoindex;
 
-/// A tcpserv, and a tcpcli that has its echo, with addresses as a user writes them.
-fn pair(bind: &str, connect: &str) -> (Server, Program) {
+/// Starts tcpserv and tcpcli with addresses as a user types them, and waits for the first echo.
+fn start_both(bind: &str, connect: &str) -> (Server, Program) {
     let server = Server::spawn(tcpserv(bind, 0).arg("--trace"));
     let mut client = Command::new(TCPCLI);
     client.args(["--trace", connect, "-p", &server.addr.port().to_string()]);
@@ -17,8 +17,8 @@ fn pair(bind: &str, connect: &str) -> (Server, Program) {
     (server, client)
 }
 
-/// The trace never calls a live connection CLOSED.
-pub fn s1_addresses_of_both_families_reach_the_server_and_the_trace_knows_them() {
+/// The trace must never report a live connection as CLOSED.
+pub fn s1_clients_connect_over_ipv4_and_ipv6_and_the_trace_shows_their_states() {
     namespace::ipv6().unwrap();
     let by_number = format!("fe80::1%{}", if_nametoindex("veth0").unwrap());
     for (bind, connect) in [
@@ -27,13 +27,13 @@ pub fn s1_addresses_of_both_families_reach_the_server_and_the_trace_knows_them()
         ("::", "127.0.0.1"),
         ("0.0.0.0", "::ffff:127.0.0.1"),
         ("::", "::ffff:127.0.0.1"),
-        ("::", "::ffff:0.0.0.0"), // Linux connects it to this host
+        ("::", "::ffff:0.0.0.0"), // Linux connects to this host
         ("::ffff:127.0.0.1", "127.0.0.1"),
         ("fe80::1%veth0", "fe80::1%veth0"),
         (&by_number, "fe80::1%veth0"),
         ("::", &by_number),
     ] {
-        let (server, mut client) = pair(bind, connect);
+        let (server, mut client) = start_both(bind, connect);
         let child = server.children()[0];
         let ended = client.ctrl_d_and_wait();
         assert_eq!(ended.code, Some(0));
@@ -58,7 +58,7 @@ pub fn connect_fails_when_the_ephemeral_ports_are_used_up() {
     let server = Server::start(&[]);
     sysctl("ip_local_port_range", "40000 40000");
     let first = Program::tcpcli(server.addr, &[]);
-    first.addr(); // it is connected
+    first.addr(); // waits until it is connected
     let why = reason(Errno::EADDRNOTAVAIL);
     run(&mut tcpcli(server.addr)).failed(&format!("tcpcli: connect error: {}: {why}", server.addr));
 }

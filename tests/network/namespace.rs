@@ -1,8 +1,8 @@
-//! A network of the test's own: a network namespace, which ends with the last process
-//! in it. No packet leaves it.
+//! A network namespace for each test. No packet leaves the namespace, and the kernel removes it
+//! after the last process in it terminates.
 //!
-//! Each test has one, so all of them use the same addresses and ports, set the kernel's
-//! timers for themselves alone, and cut their links, at the same time.
+//! Tests that run at the same time can therefore use the same addresses and ports, change the
+//! kernel's timers, and cut their links without affecting each other.
 
 use crate::common::{descriptors, wait_until};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -15,10 +15,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-/// `veth0` is the kernel's end of the link, where tcpserv and tcpcli live. `veth1` is the
-/// end where the test plays the other host. The kernel knows the other host's MAC address,
-/// so it never asks for it. `gso_max_segs 1`: the kernel cuts the data into segments
-/// itself and does not leave that to the network card.
+/// `veth0` is the kernel's end of the link, where tcpserv and tcpcli run. `veth1` is the end where
+/// the test plays the other host. The other host's MAC address is preset, so that the kernel
+/// sends no ARP requests. `gso_max_segs 1` makes the kernel cut the data into segments itself
+/// instead of leaving this to the network card.
 const SETUP: &str = "
     link set lo up
     link add veth0 address 02:00:00:00:00:01 type veth peer name veth1 address 02:00:00:00:00:02
@@ -33,18 +33,18 @@ const SETUP: &str = "
 pub const VETH0_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const VETH1_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// Gains the right to make network namespaces, and tries it. A process with a second
-/// thread cannot.
+/// Gains the right to create network namespaces, and enters one to verify it. Only a
+/// single-threaded process can do this.
 ///
 /// # Errors
-/// Why this machine does not allow it.
+/// Returns the reason if this machine does not allow network namespaces.
 pub fn allow() -> Result<(), String> {
     try_ip("")?; // before anything is changed
     if unshare(CloneFlags::CLONE_NEWNET).is_err() {
-        // An ordinary user may do so as the root of a user namespace.
+        // An ordinary user may create one as root of a user namespace.
         let (uid, gid) = (getuid(), getgid());
         let user = CloneFlags::CLONE_NEWUSER;
-        unshare(user).map_err(|why| format!("unshare makes no user namespace: {why}"))?;
+        unshare(user).map_err(|why| format!("unshare cannot create a user namespace: {why}"))?;
         write("/proc/self/setgroups", "deny")?;
         write("/proc/self/uid_map", &format!("0 {uid} 1"))?;
         write("/proc/self/gid_map", &format!("0 {gid} 1"))?;
@@ -52,22 +52,22 @@ pub fn allow() -> Result<(), String> {
     enter()
 }
 
-/// Moves this thread, and the processes that it will start, into a new network.
+/// Moves this thread, and all processes that it starts later, into a new network namespace.
 ///
 /// # Errors
-/// Why this machine does not allow it.
+/// Returns the reason if this machine does not allow network namespaces.
 pub fn enter() -> Result<(), String> {
     let network = CloneFlags::CLONE_NEWNET;
-    unshare(network).map_err(|why| format!("unshare makes no network namespace: {why}"))?;
+    unshare(network).map_err(|why| format!("unshare cannot create a network namespace: {why}"))?;
     try_ip(SETUP)?;
-    // The networks made from this one get a small table of connections: it is read fast.
-    // Kernels before 6.1 have not got this.
+    // Namespaces created from this one get a small connection table, which is fast to read.
+    // Kernels before 6.1 lack this setting.
     let _ = write("/proc/sys/net/ipv4/tcp_child_ehash_entries", "1024");
     wait_until("the link to be up", link_is_up);
     Ok(())
 }
 
-/// Until the kernel has noticed that both ends are up, it drops what they send.
+/// Whether the kernel has noticed that both ends are up. Until then, it drops what they send.
 fn link_is_up() -> bool {
     let up = |interface: &InterfaceAddress| interface.flags.contains(InterfaceFlags::IFF_RUNNING);
     let interfaces: Vec<_> = getifaddrs().unwrap().filter(up).collect();
@@ -75,33 +75,33 @@ fn link_is_up() -> bool {
     is_up("veth0") && is_up("veth1")
 }
 
-/// What make or an editor has left open is not for the programs: the experiments show their
-/// descriptors by number.
+/// Keeps descriptors that make or an editor left open away from the programs, because the
+/// experiments show the programs' descriptors by number.
 pub fn close_inherited_descriptors_in_children() {
     for descriptor in descriptors(Pid::this()) {
         if descriptor.fd > 2 {
-            // SAFETY: it takes plain numbers. The descriptor that listed the others is closed
-            // already: that is an error, and no harm.
+            // SAFETY: fcntl takes plain numbers. The descriptor that listed the others is already
+            // closed, so fcntl fails for it, which does no harm.
             unsafe { libc::fcntl(descriptor.fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
 }
 
-/// Tries IPv6 in this network.
+/// Checks that IPv6 works in this network, and adds an IPv6 address to `veth0`.
 ///
 /// # Errors
-/// Why it does not work.
+/// Returns the reason if IPv6 does not work.
 pub fn ipv6() -> Result<(), String> {
     let bound = TcpListener::bind("[::1]:0");
     bound.map_err(|why| format!("no IPv6: {why}"))?;
     try_ip("address add fe80::1/64 dev veth0 nodad")
 }
 
-/// A network to come back to.
+/// A network namespace that a thread can enter again.
 pub struct Namespace(File);
 
 impl Namespace {
-    /// The one that this thread is in.
+    /// Returns the namespace that this thread is in.
     pub fn current() -> Namespace {
         Namespace(File::open("/proc/thread-self/ns/net").unwrap())
     }
@@ -111,7 +111,7 @@ impl Namespace {
     }
 }
 
-/// Gives `ip` these commands, one a line.
+/// Runs these `ip` commands, one per line.
 pub fn ip(commands: &str) {
     try_ip(commands).unwrap();
 }
@@ -123,8 +123,8 @@ fn try_ip(commands: &str) -> Result<(), String> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|why| format!("the command ip (package iproute2) does not run: {why}"))?;
-    // An ip that fails may end before it has read everything; its status tells.
+        .map_err(|why| format!("cannot run the command ip (package iproute2): {why}"))?;
+    // If ip fails, it may exit before it reads everything. The exit status shows the failure.
     let _ = ip.stdin.take().unwrap().write_all(commands.as_bytes());
     let done = ip.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
@@ -133,7 +133,7 @@ fn try_ip(commands: &str) -> Result<(), String> {
         .ok_or_else(|| format!("ip: {}", said.trim_end()))
 }
 
-/// Sets a variable of the kernel's TCP in this network, such as `tcp_retries2`.
+/// Sets one of the kernel's TCP parameters in this network, such as `tcp_retries2`.
 pub fn sysctl(name: &str, value: impl ToString) {
     write(&format!("/proc/sys/net/ipv4/{name}"), &value.to_string()).unwrap();
 }

@@ -1,13 +1,13 @@
-//! TCP输出: what becomes of the bytes that write has taken.
+//! TCP输出: what happens to the bytes that write accepts.
 
 use crate::common::*;
 use crate::handshake::server;
 use crate::namespace::sysctl;
 use crate::peer::Peer;
 
-pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
+pub fn w4_data_is_sent_in_segments_of_at_most_the_mss_that_the_peer_announced() {
     let loopback = fs::read_to_string("/sys/class/net/lo/mtu").unwrap();
-    assert_eq!(loopback, "65536\n"); // so a line is one segment there
+    assert_eq!(loopback, "65536\n"); // so a line fits into one segment there
     let server = server(9877, &[]);
     let mut client = Peer::client(1500, server.addr);
     client.mss = 536;
@@ -17,7 +17,7 @@ pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
     let child = server.child_for(client.addr);
     wait_reading_socket(child);
 
-    // Stopped, so that one read takes both segments, and one write sends them back.
+    // Stop the child so that one read returns both segments and one write echoes them.
     let stopped = stop(child);
     let text: Vec<u8> = (0..1500).map(|n| n as u8).collect();
     client.send("ACK", 1, 1, &text[..1000]);
@@ -31,7 +31,7 @@ pub fn w4_data_goes_in_pieces_of_at_most_the_mss_that_the_peer_named() {
     client.expect("ACK", 1073, 1501, &text[1072..]); // 428 bytes
 }
 
-pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
+pub fn w5_data_is_kept_until_it_is_acknowledged_and_retransmitted_if_no_ack_arrives() {
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
     let child = server.child_for(client.addr);
@@ -49,7 +49,7 @@ pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
     client.remark = "(retransmitted)";
     let again = client.expect("ACK", 1, 7, b"hello\n");
     let gap = again.time - first.time;
-    assert!(gap > Duration::from_millis(100), "again after {gap:?}");
+    assert!(gap > Duration::from_millis(100), "after {gap:?}");
     client.kernel_state();
     assert_eq!(send_q(), 6);
 
@@ -59,14 +59,14 @@ pub fn w5_what_was_sent_is_kept_until_it_is_acknowledged_and_sent_again() {
 }
 
 pub fn a_second_small_echo_does_not_wait_for_the_ack_of_the_first() {
-    sysctl("tcp_early_retrans", 0); // no loss probe: it would send the second echo, too
+    sysctl("tcp_early_retrans", 0); // a loss probe would also send the second echo
     let server = server(9877, &[]);
     let mut client = Peer::connected(1500, server.addr);
     server.child_for(client.addr);
     client.send("ACK", 1, 1, b"a");
     client.expect("ACK", 1, 2, b"");
     client.expect("ACK", 1, 2, b"a");
-    client.send("ACK", 2, 1, b"b"); // its echo would wait without TCP_NODELAY
-    // On a busy machine an ACK alone, or the first echo once more, may come before it.
+    client.send("ACK", 2, 1, b"b"); // without TCP_NODELAY its echo would wait
+    // On a busy machine a bare ACK, or the first echo again, may arrive before the second echo.
     while client.next().data != b"b" {}
 }

@@ -1,5 +1,5 @@
-//! The other host, played by the test: it sends the segments that the test makes, and
-//! compares those that the kernel sends.
+//! The other host, played by the test. It sends segments that the test builds, and compares the
+//! segments that the kernel sends with the expected ones.
 
 use crate::common::{show_at, show_state, wait_state};
 use crate::namespace::{VETH0_MAC, VETH1_MAC};
@@ -12,23 +12,23 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub const KERNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const OTHER_HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-/// One end of a connection, on the other host. The kernel has the other end.
+/// The other host's end of a connection. The opposite end is the kernel's.
 pub struct Peer {
     wire: Wire,
     pub addr: SocketAddr,
     pub kernel: SocketAddr,
-    /// Its initial sequence number.
+    /// The peer's initial sequence number.
     pub isn: u32,
-    /// The MSS that its SYN names.
+    /// The MSS that the peer's SYN announces.
     pub mss: u16,
-    /// The last segment that was expected.
+    /// The last expected segment that arrived.
     last: Option<Segment>,
-    /// What a reader is told of the next segment.
+    /// A remark to show with the next segment.
     pub remark: &'static str,
 }
 
 impl Peer {
-    /// A client at this port, which has not sent a segment yet.
+    /// Creates a client at this port that has not sent a segment yet.
     pub fn client(port: u16, server: SocketAddr) -> Peer {
         Peer {
             wire: Wire::listen(),
@@ -41,7 +41,7 @@ impl Peer {
         }
     }
 
-    /// A client whose SYN is answered.
+    /// Creates a client that has received the answer to its SYN.
     pub fn half_open(port: u16, server: SocketAddr) -> Peer {
         let mut peer = Peer::client(port, server);
         peer.send("SYN", 0, 0, b"");
@@ -49,14 +49,14 @@ impl Peer {
         peer
     }
 
-    /// A client that is connected.
+    /// Creates a connected client.
     pub fn connected(port: u16, server: SocketAddr) -> Peer {
         let mut peer = Peer::half_open(port, server);
         peer.send("ACK", 1, 1, b"");
         peer
     }
 
-    /// A server to which nobody has connected yet.
+    /// Creates a server to which no client is connected yet.
     pub fn server() -> Peer {
         let nobody = SocketAddr::from((KERNEL, 0));
         let mut peer = Peer::client(0, nobody);
@@ -64,7 +64,7 @@ impl Peer {
         peer
     }
 
-    /// Receives a SYN, and leaves it without an answer.
+    /// Receives a SYN without answering it.
     pub fn expect_syn(&mut self) -> Segment {
         loop {
             let segment = self.wire.next();
@@ -77,17 +77,17 @@ impl Peer {
         }
     }
 
-    /// The server's part of the three-way handshake.
+    /// Performs the server's part of the three-way handshake.
     pub fn accept(&mut self) {
         self.expect_syn();
         self.send("SYN ACK", 0, 1, b"");
         self.expect("ACK", 1, 1, b"");
     }
 
-    /// Sends a segment. A segment without ACK has 0 for `ack`.
+    /// Sends a segment. Without the ACK flag, `ack` is 0.
     pub fn send(&mut self, flags: &str, seq: u32, ack: u32, data: &[u8]) {
         let (IpAddr::V4(from), IpAddr::V4(to)) = (self.addr.ip(), self.kernel.ip()) else {
-            unreachable!("the link has IPv4 addresses");
+            unreachable!("the link has only IPv4 addresses");
         };
         if flags.contains("SYN") {
             let connection = (self.addr, self.kernel);
@@ -108,7 +108,7 @@ impl Peer {
                 "FIN" => segment.fin(),
                 "RST" => segment.rst(),
                 "ACK" => segment.ack(ack),
-                other => panic!("no flag {other}"),
+                other => panic!("unknown flag {other}"),
             };
         }
         let mut frame = Vec::new();
@@ -117,7 +117,7 @@ impl Peer {
         self.show(&segment);
     }
 
-    /// The next segment that the kernel sends on this connection.
+    /// Waits for the next segment that the kernel sends on this connection.
     #[track_caller]
     pub fn next(&mut self) -> Segment {
         loop {
@@ -129,8 +129,8 @@ impl Peer {
         }
     }
 
-    /// Receives a segment, which must be this one. On a slow machine the kernel may have sent
-    /// the one before it again.
+    /// Waits for this segment. On a slow machine the kernel may retransmit the previous expected
+    /// segment first; any other segment is an error.
     #[track_caller]
     pub fn expect(&mut self, flags: &str, seq: u32, ack: u32, data: &[u8]) -> Segment {
         loop {
@@ -144,7 +144,7 @@ impl Peer {
             let again = self.last.as_ref().is_some_and(is_copy);
             assert!(
                 again,
-                "not {flags} seq {seq} ack {ack} {data:?}, but {segment}"
+                "expected {flags} seq {seq} ack {ack} {data:?}, received {segment}"
             );
         }
     }
@@ -156,17 +156,17 @@ impl Peer {
         show_at(segment.time, line.trim_end());
     }
 
-    /// Waits until the kernel has forgotten the connection, and has sent nothing more: then it
-    /// answers with a reset.
+    /// Waits until the kernel has dropped the connection. The kernel's next segment must be the RST
+    /// that answers a segment from the peer.
     #[track_caller]
     pub fn expect_gone(&mut self) {
         wait_state(self.kernel, self.addr, None);
-        self.remark = "(only to see the RST)";
+        self.remark = "(to provoke an RST)";
         self.send("ACK", 1, 1, b"");
         self.expect("RST", 1, 0, b"");
     }
 
-    /// The state of the kernel's end.
+    /// Shows and returns the state of the kernel's end.
     pub fn kernel_state(&self) -> Option<&'static str> {
         show_state(self.kernel, self.addr)
     }
@@ -177,7 +177,7 @@ impl Peer {
     }
 }
 
-/// Flags, sequence number, ACK and data.
+/// Returns the flags, sequence number, acknowledgment number and data.
 fn what(segment: &Segment) -> (&str, u32, u32, &[u8]) {
     (&segment.flags, segment.seq, segment.ack, &segment.data)
 }

@@ -1,5 +1,5 @@
-//! The two mains of the notes on the library (src/doc/tcpserv01.rs and tcpcli01.rs), run as they are:
-//! each as a process of this test program.
+//! The notes' two main functions, built on the library (src/doc/tcpserv01.rs and tcpcli01.rs). Each
+//! runs unchanged, in a process of this test program.
 
 use crate::common::*;
 use std::env;
@@ -14,10 +14,10 @@ mod tcpcli01 {
     pub const MAIN: fn() -> anyhow::Result<()> = main;
 }
 
-/// The environment variable that names the main to run.
+/// The environment variable that selects the main function to run.
 const PLAIN: &str = "PLAIN";
 
-/// Runs one of the mains if this process was started for it.
+/// Runs one of the main functions if this process was started to do so.
 pub fn run_if_asked() {
     match env::var(PLAIN).as_deref() {
         Ok("tcpserv01") => tcpserv01::MAIN().unwrap(),
@@ -32,7 +32,7 @@ fn plain(name: &str) -> Command {
     command
 }
 
-pub fn the_plain_listings_echo_a_line_and_end_with_a_zombie() {
+pub fn the_plain_listings_echo_a_line_and_leave_a_zombie() {
     let server = Program::spawn(&mut plain("tcpserv01"), Stdio::null(), Stdio::null());
     let listening = listening_address(server.pid());
     assert_eq!(listening.to_string(), "0.0.0.0:9877");

@@ -1,6 +1,6 @@
-//! A session of two lines. tcpcli and tcpserv are on two hosts, and the test is the cable between
-//! them, on which each segment takes 10 ms. Before the test delivers a segment, it reads the state
-//! of both ends from the kernel.
+//! A session of two lines between tcpcli and tcpserv on two hosts. The test is the cable between
+//! the hosts and delays each segment by 10 ms. Before it delivers a segment, it reads the state of
+//! both ends from the kernel.
 
 use crate::common::trace::{Event, events};
 use crate::common::*;
@@ -9,14 +9,14 @@ use crate::wire::{Segment, Wire};
 use etherparse::{IpHeaders, NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How long a segment is on its way.
+/// How long a segment is in transit.
 pub const DELAY: Duration = Duration::from_millis(10);
 const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "192.0.2.2:9877";
 
-/// What the cable, both kernels and both programs say of a session of two lines.
+/// A record of a session of two lines, from the cable, both kernels and both programs.
 pub struct Session {
-    /// Each with the states of client and server while it is on its way.
+    /// Each segment, with the states of client and server while the segment is in transit.
     pub segments: Vec<(Segment, [&'static str; 2])>,
     pub events: Vec<Event>,
     pub client: Pid,
@@ -24,7 +24,7 @@ pub struct Session {
     pub child: Pid,
 }
 
-/// A session of two lines. The child may be stopped until the client is in FIN_WAIT_2.
+/// Runs a session of two lines. Optionally, the child is stopped until the client is in FIN_WAIT_2.
 pub fn session(is_stopped: bool) -> Session {
     namespace::enter().unwrap();
     sysctl("ip_local_port_range", "40000 40000");
@@ -80,13 +80,13 @@ pub fn session(is_stopped: bool) -> Session {
     }
 }
 
-/// Whether this kernel has the variable that says from which line on the echo carries the ACK. If
-/// it is 3, as in some kernels without the variable, that is the fourth line.
+/// Whether this kernel has the variable that determines the first line whose echo carries the ACK.
+/// Some kernels without it use a fixed value of 3, which means the fourth line.
 pub fn has_pingpong_thresh() -> bool {
     fs::exists("/proc/sys/net/ipv4/tcp_pingpong_thresh").unwrap()
 }
 
-/// One end of the cable, and the addresses of the host's end of the connection.
+/// A host at one end of the cable, with the addresses of its end of the connection.
 struct Host {
     network: Namespace,
     wire: Wire,
@@ -95,7 +95,7 @@ struct Host {
 }
 
 impl Host {
-    /// The host whose network this thread is in.
+    /// Creates the host whose network this thread is in.
     fn new(local: &str, remote: &str) -> Host {
         if has_pingpong_thresh() {
             sysctl("tcp_pingpong_thresh", 1);
@@ -108,14 +108,14 @@ impl Host {
         }
     }
 
-    /// The state of its end of the connection.
+    /// Returns the state of this host's end of the connection.
     fn state(&self) -> Option<&'static str> {
         self.network.enter();
         tcp_state(self.local, self.remote)
     }
 }
 
-/// Carries each segment to the other host, until the server's end of the connection is gone.
+/// Carries each segment to the other host until the server's end of the connection is gone.
 fn carry(mut client: Host, mut server: Host) -> Vec<(Segment, [&'static str; 2])> {
     let mut carried = Vec::new();
     let mut before = "LISTEN";
@@ -144,14 +144,14 @@ fn carry(mut client: Host, mut server: Host) -> Vec<(Segment, [&'static str; 2])
     }
 }
 
-/// The same frame from the test's end of a link. The kernel leaves the checksum of what it
-/// sends to the network card, so it is computed here.
+/// Copies a frame to send it from the test's end of a link. The kernel leaves the checksum to the
+/// network card, so this function computes the checksum.
 fn copy(frame: &[u8]) -> Vec<u8> {
     let packet = PacketHeaders::from_ethernet_slice(frame).unwrap();
     let (Some(NetHeaders::Ipv4(ip, options)), Some(TransportHeader::Tcp(tcp))) =
         (packet.net, packet.transport)
     else {
-        unreachable!("it is a TCP segment over IPv4");
+        unreachable!("not a TCP segment over IPv4");
     };
     let builder = PacketBuilder::ethernet2(VETH1_MAC, VETH0_MAC)
         .ip(IpHeaders::Ipv4(ip, options))

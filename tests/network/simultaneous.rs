@@ -1,11 +1,10 @@
-//! TCP状态转换图: both ends connect at the same time, or both close.
+//! TCP状态转换图: simultaneous open and simultaneous close.
 
 use crate::common::*;
 use crate::handshake::client;
 use crate::peer::{OTHER_HOST, Peer};
 
-/// A tcpcli in SYN_RCVD: the other host connects at the same time, so the answer to its SYN is
-/// a SYN.
+/// Starts tcpcli and answers its SYN with a SYN, which moves the client to SYN_RCVD.
 fn simultaneous_open() -> (Peer, Program) {
     let mut server = Peer::server();
     let client = client(&[], OTHER_HOST);
@@ -19,7 +18,7 @@ fn simultaneous_open() -> (Peer, Program) {
     (server, client)
 }
 
-pub fn a7_simultaneous_open_goes_from_syn_sent_by_syn_rcvd_to_established() {
+pub fn a7_simultaneous_open_goes_from_syn_sent_through_syn_rcvd_to_established() {
     let (mut server, mut client) = simultaneous_open();
 
     server.send("ACK", 1, 1, b"");
@@ -41,7 +40,7 @@ pub fn a11_a_client_that_is_killed_in_syn_rcvd_sends_a_fin() {
     assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
 }
 
-pub fn a15_a17_simultaneous_close_goes_from_fin_wait_1_by_closing_to_time_wait() {
+pub fn a15_a17_simultaneous_close_goes_from_fin_wait_1_through_closing_to_time_wait() {
     let mut server = Peer::server();
     let mut client = client(&["--trace"], OTHER_HOST);
     server.accept();
@@ -49,12 +48,12 @@ pub fn a15_a17_simultaneous_close_goes_from_fin_wait_1_by_closing_to_time_wait()
     server.expect("FIN ACK", 1, 1, b"");
     assert_eq!(server.kernel_state(), Some("FIN_WAIT_1"));
 
-    server.send("FIN ACK", 1, 1, b""); // it does not acknowledge the client's FIN
+    server.send("FIN ACK", 1, 1, b""); // does not acknowledge the client's FIN
 
     server.expect("ACK", 2, 2, b"");
     server.wait_kernel_state("CLOSING");
     let said = client.wait().stderr;
-    assert!(said.contains("CLOSING"), "{said}"); // the trace sees it
+    assert!(said.contains("CLOSING"), "{said}"); // the trace shows the state
 
     server.send("ACK", 2, 2, b"");
 

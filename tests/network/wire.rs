@@ -1,4 +1,4 @@
-//! The segments that arrive at the test's end of the link, as the kernel shows them to a packet socket.
+//! The test's end of the link: a packet socket that sends and receives segments.
 
 use crate::common::*;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
@@ -15,27 +15,27 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A TCP segment. Sequence numbers are relative to the initial ones, as in `tcpdump`'s
-/// lines: a SYN has number 0, the first byte number 1.
+/// A TCP segment. Sequence numbers are relative to the initial ones, as in the output of `tcpdump`:
+/// a SYN has sequence number 0, and the first byte has 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
-    /// When it arrived, since 1970.
+    /// The arrival time, since 1970.
     pub time: Duration,
-    /// `client` or `server`
+    /// The sender: `client` or `server`.
     pub side: &'static str,
     pub from: SocketAddr,
     pub to: SocketAddr,
-    /// `SYN`, `SYN ACK`, `ACK`, `FIN ACK`, `RST` or `RST ACK`. PSH is left out.
+    /// `SYN`, `SYN ACK`, `ACK`, `FIN ACK`, `RST` or `RST ACK`. PSH is omitted.
     pub flags: String,
     pub seq: u32,
-    /// 0 without the flag.
+    /// 0 without the ACK flag.
     pub ack: u32,
     pub data: Vec<u8>,
     /// The whole Ethernet frame.
     pub frame: Vec<u8>,
 }
 
-/// As the documents' figures and `tcpdump` write it: `FIN ACK seq 7 ack 7 length 0`.
+/// Formats a segment as `FIN ACK seq 7 ack 7 length 0`.
 impl fmt::Display for Segment {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Segment {
@@ -53,14 +53,14 @@ impl fmt::Display for Segment {
 pub struct Wire {
     socket: OwnedFd,
     veth1: LinkAddr,
-    /// The initial sequence numbers, by where a segment comes from and goes to.
+    /// The initial sequence numbers, by the source and destination of a segment.
     pub isn: HashMap<(SocketAddr, SocketAddr), u32>,
-    /// Where the first SYN goes to.
+    /// The destination of the first SYN.
     server: Option<SocketAddr>,
 }
 
 impl Wire {
-    /// In this thread's network.
+    /// Opens a packet socket in this thread's network.
     pub fn listen() -> Wire {
         let (family, flags) = (AddressFamily::Packet, SockFlag::SOCK_CLOEXEC);
         let socket = socket(family, SockType::Raw, flags, SockProtocol::EthAll).unwrap();
@@ -80,7 +80,7 @@ impl Wire {
         }
     }
 
-    /// Sends a frame, and returns the segment in it.
+    /// Sends a frame and returns the segment in it.
     pub fn send(&mut self, frame: &[u8]) -> Segment {
         let fd = self.socket.as_raw_fd();
         let sent = sendto(fd, frame, &self.veth1, MsgFlags::empty());
@@ -89,13 +89,13 @@ impl Wire {
         self.parse(frame, now).unwrap()
     }
 
-    /// The next segment.
+    /// Waits for the next segment.
     #[track_caller]
     pub fn next(&mut self) -> Segment {
-        self.receive(MsgFlags::empty()).expect("no segment comes")
+        self.receive(MsgFlags::empty()).expect("no segment arrived")
     }
 
-    /// The next segment, if it has come already.
+    /// Returns the next segment if it has already arrived.
     pub fn next_now(&mut self) -> Option<Segment> {
         self.receive(MsgFlags::MSG_DONTWAIT)
     }
@@ -114,7 +114,7 @@ impl Wire {
                 ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
                 _ => None,
             });
-            // It also sees what veth0 sends and receives.
+            // The socket also sees the traffic of veth0.
             let is_here = got.address.unwrap().ifindex() == self.veth1.ifindex();
             let n = got.bytes;
             let segment = self.parse(&frame[..n], time.unwrap());
@@ -124,7 +124,7 @@ impl Wire {
         }
     }
 
-    /// The TCP segment in a frame, if it holds one.
+    /// Returns the TCP segment in a frame, if there is one.
     fn parse(&mut self, frame: &[u8], time: Duration) -> Option<Segment> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
