@@ -1,9 +1,9 @@
-//! The experiments of src/doc/laboratory.md and the sessions of README, typed in terminals as
-//! the laboratory's first section says.
+//! Types the experiments in src/doc/laboratory.md and the sessions in README, as the first section
+//! of the laboratory explains.
 //!
-//! `PACE=2 cargo test --test documents experiment_2 -- --nocapture` plays one for a reader:
-//! `1$ command` and `1> text` are typed in terminal 1, and `1| line` is what it shows. Before each
-//! step the player pauses for PACE seconds (0 by default, 10 at most).
+//! `PACE=2 cargo test --test documents experiment_2 -- --nocapture` plays an experiment:
+//! `1$ command` and `1> text` are typed in terminal 1, and `1| line` is its output. The player
+//! pauses for PACE seconds before each step (0 by default, at most 10).
 
 use crate::common::terminal::Terminal;
 use crate::common::*;
@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, mem};
 
-/// What the section with this heading types is typed before each experiment.
+/// The heading of the section that is typed before each experiment.
 const ONCE: &str = "How to read an experiment";
 
-/// What is typed in each section of the texts, and a name for it, such as
-/// `experiment_1_one_session_on_one_time_line`.
+/// Returns a name for each section with steps, such as
+/// `experiment_1_one_session_on_one_time_line`, and its steps.
 pub fn experiments() -> Vec<(String, Vec<Step>)> {
     let mut experiments = Vec::new();
     for text in TEXTS {
@@ -42,12 +42,12 @@ pub fn experiments() -> Vec<(String, Vec<Step>)> {
     experiments
 }
 
-/// Tries the tools that these steps type.
+/// Checks the tools that these steps use.
 ///
 /// # Errors
-/// Which of them is missing, or is forbidden.
+/// Names a tool that is missing or forbidden.
 pub fn try_tools(steps: &[Step]) -> Result<(), String> {
-    // tcpdump gives its privileges up also to read a file, here one without packets.
+    // tcpdump also drops its privileges to read a file. This one has no packets.
     let no_packets = r"printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0\0'";
     for (tool, command) in [
         ("ss", "ss --version"),
@@ -75,8 +75,8 @@ pub fn try_tools(steps: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-/// The command tcpdump. It changes its user; in the namespace of an ordinary user it cannot, so there
-/// strace makes these calls return 0.
+/// The command to run tcpdump, which changes its user. An ordinary user's namespace does not allow
+/// that, so there strace makes these calls return 0.
 fn tcpdump() -> &'static str {
     match fs::read_to_string("/proc/self/setgroups").as_deref() {
         Ok("deny\n") => "strace -qqo /dev/null -e inject=/set[gu]:retval=0 tcpdump",
@@ -84,12 +84,12 @@ fn tcpdump() -> &'static str {
     }
 }
 
-/// The terminals of an experiment, in a directory of their own. Dropped, nothing is left.
+/// The terminals of an experiment, in a temporary directory. Drop kills everything in them.
 pub struct Laboratory {
     directory: PathBuf,
     shells: BTreeMap<usize, Shell>,
     numbers: Numbers,
-    /// What was typed only to look, and was shown.
+    /// The steps that only look, and have been shown.
     looks: String,
     pace: Duration,
 }
@@ -103,18 +103,18 @@ impl Laboratory {
             shells: BTreeMap::new(),
             numbers: Numbers::new(),
             looks: String::new(),
-            // Any slower, and some states would be over after their 60 seconds.
+            // At a slower pace, some states would expire after their 60 seconds.
             pace: Duration::from_secs_f64(pace.clamp(0.0, 10.0)),
         }
     }
 
-    /// Types an experiment, and sees that nothing is left.
+    /// Types an experiment, and checks that nothing is left over.
     pub fn run(&mut self, steps: &[Step]) {
         for steps in steps.chunk_by(|one, next| one.only_looks() && next.only_looks()) {
             self.pause();
             let start = Instant::now();
             let numbers = self.numbers.clone();
-            // A test is faster than a person, so it may have to look again.
+            // A test is faster than a person, so it may have to look more than once.
             while let Err(why) = steps.iter().try_for_each(|step| self.run_step(step)) {
                 let again = steps[0].only_looks() && start.elapsed() < DEADLINE;
                 assert!(again, "{why}The numbers are {:?}", self.numbers);
@@ -134,7 +134,7 @@ impl Laboratory {
         assert!(files.is_empty(), "these are left: {files:?}");
     }
 
-    /// Lets a reader read.
+    /// Gives a reader time to read.
     fn pause(&mut self) {
         let start = Instant::now();
         while start.elapsed() < self.pace {
@@ -143,13 +143,13 @@ impl Laboratory {
         }
     }
 
-    /// Plays what comes in terminals that may show any more lines.
+    /// Plays new output in terminals that may show any number of lines.
     fn play_any_more(&mut self) {
         let shells = self.shells.values_mut();
         shells.filter(|shell| shell.any_more).for_each(Shell::play);
     }
 
-    /// Types a step. If the terminal shows something else, returns what.
+    /// Types a step. If the terminal shows something else, returns that as the error.
     fn run_step(&mut self, step: &Step) -> Result<(), String> {
         let (number, looks) = (step.terminal, step.only_looks());
         let typed = match &step.typed {
@@ -161,7 +161,7 @@ impl Laboratory {
         let shell = shell.or_insert_with(|| Shell::open(number, &self.directory));
         shell.type_in(&step.typed, &self.numbers, if looks { "" } else { &typed });
         if step.shown.is_empty() && !step.ends {
-            return Ok(()); // what it shows belongs to the next step at this terminal
+            return Ok(()); // its output belongs to the next step at this terminal
         }
         let start = Instant::now();
         loop {
@@ -195,7 +195,7 @@ impl Drop for Laboratory {
                 let screen = shell.terminal.screen();
                 eprintln!("\nTerminal {}:\n{screen}", shell.number);
             }
-            // One of them may just have started another.
+            // One of them may have just started another.
             let programs = || members_of_session(shell.terminal.pid());
             while !programs().is_empty() {
                 for program in programs() {
@@ -212,13 +212,13 @@ struct Shell {
     number: usize,
     terminal: Terminal,
     at_prompt: bool,
-    /// How much of the screen is in `new`, or was.
+    /// How much of the screen has been copied to `new`.
     taken: usize,
-    /// What no step has looked at, without the prompt.
+    /// Output that no step has matched yet, without the prompt.
     new: String,
-    /// How much of `new` is played.
+    /// How much of `new` has been played.
     played: usize,
-    /// Whether it may show any more lines until something is typed.
+    /// Whether it may show any number of lines until something is typed.
     any_more: bool,
 }
 
@@ -227,12 +227,12 @@ impl Shell {
         let programs = Path::new(TCPSERV).parent().unwrap().to_owned();
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([programs].into_iter().chain(env::split_paths(&path)));
-        // Without its line editor the terminal shows what is typed, not bash.
+        // Without bash's line editor, the terminal itself echoes what is typed.
         let mut bash = Command::new("bash");
         bash.args(["--norc", "--noprofile", "--noediting"]);
         bash.current_dir(directory).env_clear();
         bash.env("PATH", path.unwrap());
-        // bash speaks Chinese, if it is installed here, until LC_ALL is typed.
+        // Until LC_ALL is typed, bash prints Chinese messages where they are installed.
         bash.env("LANG", "C.UTF-8").env("LANGUAGE", "zh_CN");
         bash.env("PS1", format!("{number}$ "));
         bash.env("BASH_FUNC_sudo%%", "() { \"$@\"; }");
@@ -249,7 +249,7 @@ impl Shell {
         }
     }
 
-    /// Types, and plays this line.
+    /// Types the step, and plays the line.
     fn type_in(&mut self, typed: &Typed, numbers: &Numbers, line: &str) {
         let (keys, echo) = match typed {
             Typed::Nothing => return play(line),
@@ -273,7 +273,7 @@ impl Shell {
         play(line);
         self.at_prompt = false;
         self.terminal.keys(keys.as_bytes());
-        // Where any lines may come, they may come now.
+        // If any lines may appear, they may appear before the echo.
         let place = |shell: &Shell| match shell.any_more {
             true => shell.new.find(&echo),
             false => shell.new.starts_with(&echo).then_some(0),
@@ -284,7 +284,7 @@ impl Shell {
         self.any_more = false;
     }
 
-    /// Plays what is not played yet.
+    /// Plays the output that has not been played.
     fn play(&mut self) {
         let shown = self.look();
         let more = shown.get(self.played..).unwrap_or_default();
@@ -292,7 +292,7 @@ impl Shell {
         self.played = self.played.max(shown.len());
     }
 
-    /// Takes what a step has looked at.
+    /// Removes the output that a step has matched.
     fn take(&mut self, end: usize) {
         self.new.drain(..end);
         self.played = self.played.saturating_sub(end);
@@ -306,7 +306,7 @@ impl Shell {
         });
     }
 
-    /// The whole lines that no step has looked at.
+    /// Returns the complete lines that no step has matched.
     fn look(&mut self) -> String {
         let screen = self.terminal.screen().replace('\r', "");
         self.new.push_str(&screen[self.taken..]);
@@ -334,7 +334,7 @@ impl Shell {
     }
 }
 
-/// What a terminal shows, for a reader.
+/// Formats a terminal's output for a reader.
 fn lines(number: usize, shown: &str) -> String {
     let lines = shown.lines().filter(|line| !line.trim().is_empty());
     lines.map(|line| format!("{number}| {line}\n")).collect()

@@ -24,7 +24,7 @@ use experiments::*;
 use figures::*;
 use links::*;
 use options::*;
-use transcript::a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ;
+use transcript::a_terminal_must_show_what_the_text_shows_except_where_they_may_differ;
 
 fn main() {
     namespace::close_inherited_descriptors_in_children();
@@ -36,7 +36,7 @@ fn main() {
         each_link_leads_to_an_existing_file_and_heading,
         each_id_in_the_texts_has_a_claim,
         each_name_in_the_texts_exists_as_a_file_a_test_or_in_the_code,
-        a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ,
+        a_terminal_must_show_what_the_text_shows_except_where_they_may_differ,
         f9_the_thick_arrows_are_the_usual_paths_of_client_and_server,
         readme_shows_the_plain_server_exactly_as_compiled,
         the_chinese_readme_has_the_same_commands_and_sessions_as_readme,

@@ -1,19 +1,19 @@
-//! The form of the console blocks, and whether a terminal shows them: see "How to read an
-//! experiment" in src/doc/laboratory.md.
+//! Parses console blocks, and matches them against a terminal's output. Their format is explained
+//! under "How to read an experiment" in src/doc/laboratory.md.
 
 use crate::texts::Block;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// What the numbers of an experiment stand for.
+/// The numbers of an experiment, and those of this machine that they stand for.
 pub type Numbers = HashMap<String, String>;
 
-/// What is typed in a terminal, and what this terminal shows next.
+/// Input for a terminal, and the output that it then shows.
 pub struct Step {
     pub terminal: usize,
     pub typed: Typed,
     pub shown: Vec<String>,
-    /// The prompt comes before anything else is typed at this terminal.
+    /// Whether the prompt appears before the next input at this terminal.
     pub ends: bool,
 }
 
@@ -34,7 +34,7 @@ pub enum Typed {
     Nothing,
 }
 
-/// The steps in these blocks.
+/// Parses the steps in these blocks.
 pub fn steps(blocks: &[Block]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for line in blocks.iter().flat_map(|block| block.text.lines()) {
@@ -68,21 +68,21 @@ fn typed(line: &str) -> Option<(usize, Typed)> {
 }
 
 impl Step {
-    /// Whether it changes nothing, so that it can be typed again.
+    /// Whether it changes nothing, and so can be repeated.
     pub fn only_looks(&self) -> bool {
         let looks = |command: &str| command.starts_with("look") || command.starts_with("ps ");
         matches!(&self.typed, Typed::Command(command) if looks(command))
     }
 
-    /// Whether this is what the terminal is to show. If so, learns the numbers.
+    /// Whether `shown` is the expected output. If so, learns the numbers in it.
     pub fn is_shown(&self, shown: &str, numbers: &mut Numbers) -> bool {
         let expected: Vec<_> = self.shown.iter().map(|line| words(line)).collect();
         let shown: Vec<_> = shown.lines().map(words).collect();
         let shown: Vec<_> = shown.into_iter().filter(|line| !line.is_empty()).collect();
-        // ss has no order; and where nothing is typed, the programs of before show something.
+        // The order of ss, and of programs that are already running, is not fixed.
         let any_order = self.only_looks() || self.typed == Typed::Nothing;
         let learned = lines_match(&expected, &shown, any_order, numbers);
-        // Two processes of the text are two here, too.
+        // Two different processes in the text are also two here.
         let pids = self
             .shown
             .iter()
@@ -98,13 +98,13 @@ impl Step {
     }
 }
 
-/// A command with the numbers of this machine.
+/// Replaces the numbers in a command with those of this machine.
 pub fn with_numbers(command: &str, numbers: &Numbers) -> String {
     let of_this_machine = |word| numbers.get(word).map_or(word, String::as_str);
     words(command).into_iter().map(of_this_machine).collect()
 }
 
-/// The numbers and the times in a line, and each other character. White space is one blank.
+/// Splits a line into numbers, times and single characters. White space becomes one blank.
 fn words(line: &str) -> Vec<&str> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let mut words = Vec::new();
@@ -134,7 +134,7 @@ fn is_time(word: &str) -> bool {
     word.len() == 17
 }
 
-/// Whether these lines are shown. If so, returns the numbers that it has learned, too.
+/// If `shown` matches the expected lines, returns the numbers, including the new ones.
 fn lines_match(
     expected: &[Vec<&str>],
     shown: &[Vec<&str>],
@@ -174,7 +174,7 @@ fn without_brackets<'a, 'b>(line: &'a [&'b str]) -> &'a [&'b str] {
 }
 
 fn may_swap(one: &[&str], other: &[&str], any_order: bool) -> bool {
-    // After the time stands `tcpserv[1234]`, or the `IP` of tcpdump.
+    // The time is followed by `tcpserv[1234]`, or by `IP` in the output of tcpdump.
     let program = |line: &[&str]| {
         let line = without_brackets(line);
         let program = line.split(|word| *word == " ").nth(1)?;
@@ -186,7 +186,7 @@ fn may_swap(one: &[&str], other: &[&str], any_order: bool) -> bool {
     }
 }
 
-/// The numbers that it learns are right only if it returns true.
+/// The numbers that it learns are valid only if it returns true.
 fn line_matches(expected: &[&str], shown: &[&str], numbers: &mut Numbers) -> bool {
     match (expected, shown) {
         ([], _) => shown.is_empty(),
@@ -216,26 +216,27 @@ fn stands_for(word: &str, shown: &str, numbers: &mut Numbers) -> bool {
     }
 }
 
-/// In a line: what is typed, what the text shows, right, wrong. A stroke ends a line.
+/// Each case: the input, the text's output, an output that matches, one that does not. A slash ends
+/// a line.
 const CASES: &str = "
-    Short numbers and 9877, 1024 and 4096 are themselves; white space does not count.
+    Short numbers, 9877, 1024 and 4096 stand for themselves; white space does not count.
     1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT   1 :9877 | CLOSE-WAIT 7 :9877
     1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT 1 :9877 | CLOSE-WAIT 1 :9878
     1$ date | fd=4 | fd=4 | fd=41
     1$ date | backlog 1024 | backlog 1024 | backlog 1025
-    A longer one is any number, but always the same one. Two processes are two.
+    A longer number stands for any number, but always the same one.
     1$ date | 6231 in 6230/6231 in 6232 | 5 in 4/5 in 12345 | 5 in 4/6 in 12345
     1$ date | 6231 in 6230 | 5 in 4 | 5 in x
     1$ look | pid=6231/pid=6232 | pid=77/pid=78 | pid=77/pid=77
     1$ date | 1764044103.743382 a | 1764044104.000000 a | 17640441 a
-    Lines have their order, but for those of ss and of several programs.
+    The order counts, except for the lines of ss and of several programs.
     1$ date | one/two | one/two | two/one
     1$ look | one/two | two/one | two/two
     1> | one/two | two/one | two
     1$ date | IP a/IP b | IP a/IP b | IP b/IP a
     1> | 1764044103.743382 IP a/1764044103.743383 tcpcli[1] b | 1764044104.000000 tcpcli[1] b/1764044104.000000 IP a | b
     1> | 1764044103.743382 IP a/1764044103.743383 IP b | 1764044104.000000 IP a/1764044104.000000 IP b | 1764044104.000000 IP b/1764044104.000000 IP a
-    An ellipsis is any text or any lines; a line in brackets may be missing.
+    An ellipsis stands for any text or any lines; a line in brackets is optional.
     1$ date | a…z | a to z | a to y
     1$ date | a/…/z | a/b/c/z | a/b
     1$ date | a/…/z | a/z | z
@@ -243,7 +244,7 @@ const CASES: &str = "
     1$ date | a/(b)/c | a/c | a/c/b
     1$ date | a | a | a/b";
 
-pub fn a_terminal_shows_what_stands_in_the_text_but_for_what_may_differ() {
+pub fn a_terminal_must_show_what_the_text_shows_except_where_they_may_differ() {
     let cases = CASES.lines().filter(|line| line.contains('|'));
     for case in cases {
         let cells: Vec<_> = case

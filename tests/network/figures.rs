@@ -1,5 +1,5 @@
-//! The figures of the whole session (README.md, README.zh-CN.md), and those of src/doc/figures.md
-//! that say something of states or segments: the kernel says the same.
+//! Compares the figures that show states or segments with the kernel: the session in README.md and
+//! README.zh-CN.md, and those in src/doc/figures.md.
 
 use crate::common::*;
 use crate::handshake::server;
@@ -13,7 +13,7 @@ pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_c
     let chinese = Figure::read("README.zh-CN.md", "休眠于", "字节");
     assert_eq!(english, chinese);
 
-    // On a busy machine the echo may be too late to carry the ACK, and a timer may be late.
+    // On a busy machine the echo may come too late to carry the ACK, or a timer may fire late.
     let is_drawn = |it: &Session| {
         let alone = ack_alone(&english.segments);
         segments(it) == english.segments || !has_pingpong_thresh() && segments(it) == alone
@@ -49,7 +49,7 @@ pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_c
     }
 }
 
-/// The segments if the ACK of the second line is a segment of its own.
+/// The segments if the ACK of the second line is sent separately.
 fn ack_alone(segments: &[String]) -> Vec<String> {
     let segments = segments.iter().map(|segment| {
         let Some((from, states)) = segment.split_once("7 bytes, ACK") else {
@@ -63,13 +63,13 @@ fn ack_alone(segments: &[String]) -> Vec<String> {
     segments.flatten().collect()
 }
 
-pub fn w6_three_segments_end_a_connection_when_the_child_is_quick() {
+pub fn w6_a_quick_child_closes_the_connection_with_three_segments() {
     let three = [
         "FIN ACK seq 21 ack 21 length 0",
         "FIN ACK seq 21 ack 22 length 0",
         "ACK seq 22 ack 22 length 0",
     ];
-    // On a busy machine a child may take longer than an ACK may be delayed: 40 ms.
+    // On a busy machine a child may take longer than the 40 ms of a delayed ACK.
     let is_quick = || last_segments(&session(false), 3) == three;
     wait_until("an end with three segments", is_quick);
 }
@@ -87,11 +87,11 @@ fn delay_is_40_ms(session: &Session) -> bool {
     (30..=60).contains(&delay.as_millis())
 }
 
-/// What a figure says.
+/// The contents of a figure.
 #[derive(Debug, Default, PartialEq)]
 struct Figure {
     segments: Vec<String>,
-    /// The process, `read` or `read sleeps`, and the value that the call returns, if given.
+    /// The process, `read` or `read sleeps`, and the return value if the figure has one.
     calls: Vec<(String, String, Option<String>)>,
 }
 
@@ -124,15 +124,15 @@ impl Figure {
     }
 }
 
-/// A segment, and the states of both ends while it is on its way.
+/// Formats a segment with the states of both ends while it is in transit.
 fn segment(is_clients: bool, what: &str, states: [&str; 2]) -> String {
     let from = if is_clients { "client" } else { "server" };
     format!("{from} sends {what}: {states:?}")
 }
 
-/// The segments as the figure names them, such as `SYN K, ACK J+1`. J and K are the sequence
-/// numbers of the SYNs of client and server, M and N those of their FINs. An ACK is named if
-/// it acknowledges something new.
+/// Formats the segments like the figure, such as `SYN K, ACK J+1`. J and K are the sequence numbers
+/// of the client's and the server's SYN, M and N those of their FINs. An ACK appears only if it
+/// acknowledges something new.
 fn segments(session: &Session) -> Vec<String> {
     let (mut letters, mut acks) = (HashMap::new(), HashMap::new()); // the last one of each end
     let segments = session.segments.iter().map(|(it, states)| {
@@ -160,7 +160,7 @@ fn segments(session: &Session) -> Vec<String> {
     segments.collect()
 }
 
-/// The call that is named in these words, and whether it sleeps.
+/// Returns the call that these words name, and whether it blocks.
 fn call(words: &str, sleeps: &str) -> Option<String> {
     const CALLS: &str = "socket bind listen accept connect fork close Fgets Writen Readline Fputs \
         read exit _exit waitpid";
@@ -170,21 +170,21 @@ fn call(words: &str, sleeps: &str) -> Option<String> {
     Some(format!("{name}{}", if is_asleep { " sleeps" } else { "" }))
 }
 
-/// The value that the call in these words returns, if it is a number or NULL.
+/// Returns the call's return value, if it is a number or NULL.
 fn value(words: &str) -> Option<String> {
     let (_, last) = words.trim_end_matches(',').rsplit_once(' ')?;
     let is_value = last == "NULL" || last.parse::<u32>().is_ok();
     is_value.then(|| last.to_owned())
 }
 
-/// The rest of the block in which this stands.
+/// Returns the block that starts with `start`, without it.
 fn block(file: &str, start: &str) -> String {
     let text = fs::read_to_string(file).unwrap();
     let (_, rest) = text.split_once(start).unwrap();
     rest.split_once("```").unwrap().0.to_owned()
 }
 
-/// The lines of a figure in src/doc/figures.md, with single blanks.
+/// Returns the lines of a figure in src/doc/figures.md, with single blanks.
 fn figure(id: &str) -> Vec<String> {
     let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = fs::read_to_string("src/doc/figures.md").unwrap();
@@ -240,7 +240,7 @@ pub fn d1_w11_f11_segments_go_to_the_socket_of_their_four_tuple_or_to_the_listen
         show_process(child, format_args!("has read {} bytes", io(child).rchar));
         client.kernel_state();
     }
-    // The listening socket has a use for a SYN, and none for anything else.
+    // The listening socket accepts only a SYN.
     let mut three = Peer::client(1502, server.addr);
     three.remark = "(to the listening socket)";
     three.send("ACK", 1, 77, b"from 1502\n");

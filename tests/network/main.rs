@@ -46,7 +46,7 @@ fn main() {
         w4_data_is_sent_in_segments_of_at_most_the_mss_that_the_peer_announced,
         w5_data_is_kept_until_it_is_acknowledged_and_retransmitted_if_no_ack_arrives,
         a_second_small_echo_does_not_wait_for_the_ack_of_the_first,
-        w6_three_segments_end_a_connection_when_the_child_is_quick,
+        w6_a_quick_child_closes_the_connection_with_three_segments,
         w7_the_server_sends_data_after_the_clients_fin,
         w8_a14_in_time_wait_a_retransmitted_fin_is_acknowledged_again,
         w8_a18_a19_the_server_retransmits_its_fin_until_the_last_ack_arrives,
