@@ -71,14 +71,14 @@ pub struct Handler(extern "C" fn(c_int));
 /// waitpid in a loop, as later in the book's chapter. A child of Fork inherits the handler, but
 /// there it does nothing, so the child can run a command and wait for it. In the parent the handler
 /// may reap the command first: then `wait`, `output` and `status` of `Command` fail with `ECHILD`.
-/// Do not wait for children of Fork yourself.
+/// Do not call wait for children of Fork yourself.
 pub const sig_chld: Handler = Handler(reap);
 
 /// Whether the handler reaps in this process: Signal sets it, and Fork's child clears it.
 pub(crate) static REAPS: AtomicBool = AtomicBool::new(false);
 
-/// The number of children. Fork adds one before each fork; the handler subtracts one for each that
-/// it reaps.
+/// The number of children. Fork adds one before each fork; the handler subtracts one for each child
+/// that it reaps.
 pub(crate) static CHILDREN: AtomicU32 = AtomicU32::new(0);
 
 /// Never below 0, because the handler also reaps children that Fork did not create.
@@ -109,9 +109,8 @@ extern "C" fn reap(_: c_int) {
 /// prints a message. A limit of 0 is no limit.
 ///
 /// It counts the children that [`Fork`](crate::Fork) has created since [`Signal`], and returns at
-/// once if Signal was not called. Call it in the thread that forks. (When any other child
-/// terminates, one more child may be let in: one from before Signal, or one that Fork did not
-/// create.)
+/// once if Signal was not called. Call it in the thread that forks. (If a child that it does not count
+/// terminates, it may let one child more than the limit be created.)
 pub fn wait_for_room(max_children: u32) {
     static SAID: Once = Once::new();
     // Without Signal, nothing would ever lower the count.

@@ -31,7 +31,8 @@ pub fn str_cli(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> 
     let mut fp = input(fp); // C's FILE *: a descriptor with a buffer
     let mut from_server = BufReader::new(sockfd); // static in the book's readline
 
-    // Fgets and Readline read at most MAXLINE bytes. C's read one less, because they add a NUL.
+    // Fgets and Readline read at most MAXLINE bytes. The C versions read one byte less, because
+    // they add a NUL.
     while Fgets(&mut sendline, MAXLINE, &mut fp)?.is_some() {
         Writen(sockfd, &sendline)?;
 

@@ -19,8 +19,8 @@ use std::{sync::mpsc::channel, thread};
 /// The most bytes that one call reads.
 const SIZE: usize = 512 * 1024;
 
-/// Sends all of `fp` and puts everything that comes back on `stdout`, both at the same time, until
-/// the server's FIN. It expects an echo: at least as many bytes as it sends.
+/// Sends all of `fp` and, at the same time, writes everything that comes back to `stdout`, until the
+/// server's FIN. It expects an echo: at least as many bytes as it sends.
 ///
 /// A thread sends, with its own descriptors (dup). If the server terminates first, this function
 /// does not wait for that thread, which terminates when its read of `fp` or its write returns, or

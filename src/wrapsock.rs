@@ -26,19 +26,19 @@ pub const AF_INET6: Domain = Domain::IPV6;
 /// A byte stream: TCP.
 pub const SOCK_STREAM: Type = Type::STREAM;
 
-/// The listings' second argument of [`Listen`]: how many completed connections the kernel queues.
+/// For [`Listen`]: how many completed connections the kernel queues, as in the listings.
 pub const LISTENQ: i32 = 1024;
 
-/// The read half of a connection: a second argument of [`Shutdown`].
+/// For [`Shutdown`]: the read half of a connection.
 pub const SHUT_RD: How = How::Read;
 
-/// The write half, for a half-close: a second argument of [`Shutdown`].
+/// For [`Shutdown`]: the write half, which is the half-close.
 pub const SHUT_WR: How = How::Write;
 
-/// Both halves: a second argument of [`Shutdown`].
+/// For [`Shutdown`]: both halves.
 pub const SHUT_RDWR: How = How::Both;
 
-/// The first argument of [`Socket()`] for an address: [`AF_INET`] or [`AF_INET6`].
+/// Returns the first argument to [`Socket()`] for an address: [`AF_INET`] or [`AF_INET6`].
 pub fn family(address: SocketAddr) -> Domain {
     Domain::for_address(address)
 }
@@ -103,7 +103,7 @@ pub fn Setsockopt(sockfd: &Sockfd, option: SocketOption, on: bool) -> Result<()>
     set.with_context(|| format!("setsockopt error: {name}"))
 }
 
-/// The second argument of [`Setsockopt`].
+/// For [`Setsockopt`]: an option that is on or off.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOption(&'static str, fn(&Socket, bool) -> io::Result<()>);
 
@@ -138,7 +138,7 @@ pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_on
 pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
     let names = "SO_RCVTIMEO and TCP_USER_TIMEOUT";
     let time = Duration::from_secs(seconds.into());
-    let in_range = (1..=2_147_483).contains(&seconds); // in milliseconds it must fit a C int
+    let in_range = (1..=2_147_483).contains(&seconds); // in milliseconds it must fit in a C int
     ensure!(
         in_range,
         "setsockopt error: {names}: {seconds}s is out of range"

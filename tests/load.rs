@@ -35,7 +35,7 @@ fn holds(server: &Server) -> (u64, Vec<i32>) {
     (memory, numbers.collect())
 }
 
-/// Asserts that a parent holds no more after these visits than before.
+/// Asserts that a parent holds no more descriptors after these visits than before.
 fn leaves_nothing(server: &Server, visits: impl FnOnce()) {
     for n in 0..100 {
         visit(nth(server, n), n);

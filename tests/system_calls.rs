@@ -89,7 +89,7 @@ fn entered(_: Pid) -> Option<c_long> {
 /// Returns the calls of each process, those of the program first.
 fn follow(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
     let pid = Pid::from_raw(program.id() as i32);
-    waitpid(pid, None).unwrap(); // its exec has stopped it
+    waitpid(pid, None).unwrap(); // it is stopped at its exec
     ptrace::setoptions(
         pid,
         ptrace::Options::PTRACE_O_TRACESYSGOOD

@@ -53,7 +53,7 @@ pub fn table<'a>(
     }
     let percent = spread * 100.0;
     println!(
-        "\nMedians of {ROUNDS} rounds, half of which are within {percent:.0} % of their median.\n"
+        "\nMedians of {ROUNDS} rounds. Half of the rounds are within {percent:.0} % of their median.\n"
     );
     for (peer, _) in table.iter().filter(|(_, rows)| rows.is_none()) {
         println!("{} failed; standard error shows why.\n", peer.name);

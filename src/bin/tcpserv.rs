@@ -100,7 +100,7 @@ struct Args {
 }
 
 fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
-    Setsockopt(listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
+    Setsockopt(listenfd, SO_REUSEADDR, true)?; // a restarted server can bind in TIME_WAIT
     Setsockopt(listenfd, SO_KEEPALIVE, true)?; // inherited by connfd: detects a dead client host
     Setsockopt(listenfd, TCP_NODELAY, true)?; // inherited by connfd: sends each echo at once
     if servaddr.is_ipv6() {

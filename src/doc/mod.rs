@@ -46,7 +46,7 @@ pub mod figures {}
 #[doc = labels!()]
 #[doc = include_str!("without_the_line.md")]
 pub mod without_the_line {
-    // A module for each example, because `cargo test --doc l1_` selects by their names.
+    // Each example has its own module, because `cargo test --doc l1_` selects tests by module name.
     #[doc = include_str!("without_the_line/l1.md")]
     pub mod l1_without_close_connfd {}
 

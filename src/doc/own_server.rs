@@ -14,7 +14,7 @@ fn process_handler(connfd: &Sockfd) -> anyhow::Result<()> {
 
 fn concurrent_server(servaddr: SocketAddr) -> anyhow::Result<()> {
     let listenfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-    Setsockopt(&listenfd, SO_REUSEADDR, true)?; // a restart can bind in TIME_WAIT
+    Setsockopt(&listenfd, SO_REUSEADDR, true)?; // a restarted server can bind in TIME_WAIT
     Bind(&listenfd, servaddr)?;
     Listen(&listenfd, LISTENQ)?;
     Signal(SIGCHLD, sig_chld)?; // no zombies

@@ -29,16 +29,17 @@ static SEEN: Mutex<BTreeMap<RawFd, (u64, Option<Ends>)>> = Mutex::new(BTreeMap::
 /// Starts the trace, in this process and in the children that it will fork: each call of the
 /// listings, where each process is blocked, and the TCP states (TCP状态转换图).
 ///
-/// Each line on standard error has the time, the process, the state of the socket, and the call with
-/// its result. The time has the form of `tcpdump -tt`, so the lines of both can be sorted together.
-/// A call that sends a segment (connect, Writen, shutdown, close) is printed when it begins, followed
-/// by its error or the state that it led to. Any other call is printed when it returns, and also
-/// beforehand, with `sleeps`, if it has to wait. If standard error is full, the process waits.
+/// Each line on standard error has the time, the process, the state of the socket, and the call
+/// with its result. The time has the form of `tcpdump -tt`, so the lines of both can be sorted
+/// together. A call that sends a segment (connect, Writen, shutdown, close) is printed when it
+/// begins, followed by its error or the state that it led to. Any other call is printed when it
+/// returns, and also beforehand, with `sleeps`, if it has to wait. If standard error is full, the
+/// process waits.
 ///
 /// `holds` lists the sockets that were created or accepted after trace_start. Because a process
-/// cannot print what its own exit does, [`exit`](crate::exit) and [`_exit`](crate::_exit) close them
-/// under a trace, and print the states that follow, for at most one second; but not in a process
-/// with other threads, without /proc, or with no free descriptor.
+/// cannot print what its own exit does, [`exit`](crate::exit) and [`_exit`](crate::_exit) close
+/// them under a trace, and print the states that follow, for at most one second; but not in a
+/// process with other threads, without /proc, or with no free descriptor.
 pub fn trace_start() {
     ON.store(true, Ordering::Relaxed);
 }
@@ -52,8 +53,8 @@ pub(crate) fn trace_sleep(fd: impl AsFd, call: impl Display) {
     if on() {
         let number = fd.as_fd().as_raw_fd();
         let ends = open().get(&number).and_then(|(_, ends)| *ends);
-        // Both precede the poll. Otherwise a FIN that arrives in between makes `CLOSE_WAIT read(4)
-        // sleeps`.
+        // Both precede the poll. Otherwise, if a FIN arrives in between, the trace would print
+        // `CLOSE_WAIT read(4) sleeps`.
         let (when, state) = (SystemTime::now(), state(number, ends));
         if wait(fd, PollFlags::POLLIN, PollTimeout::ZERO).is_ok_and(|ready| !ready) {
             event(when, state, format_args!("{call} sleeps"));

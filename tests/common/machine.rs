@@ -1,4 +1,4 @@
-//! Tests of what a machine may forbid. There they are shown as ignored, with the reason.
+//! Tests of operations that a machine may not allow. There they are shown as ignored, with the reason.
 
 use super::{IS_ASKED, show_first};
 use libtest_mimic::{Arguments, Completion, Trial};

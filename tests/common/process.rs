@@ -216,7 +216,7 @@ pub fn status(pid: Pid) -> Status {
     Process::new(pid.as_raw()).unwrap().status().unwrap()
 }
 
-/// Sets a soft limit of a running process, at most to its hard limit, and returns the old one.
+/// Sets a soft limit for a running process, capped at its hard limit, and returns the old one.
 pub fn set_limit(pid: Pid, resource: Resource, soft: u64) -> u64 {
     let (mut before, mut hard) = (0, 0);
     prlimit(pid.as_raw(), resource, None, Some((&mut before, &mut hard))).unwrap();

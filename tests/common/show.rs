@@ -5,7 +5,7 @@ use std::env;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Whether the reader asked for it. libtest-mimic accepts the flag, but never captures output.
+/// Whether `--nocapture` was given. libtest-mimic accepts the flag, but never captures output.
 pub static IS_ASKED: LazyLock<bool> = LazyLock::new(|| env::args().any(|arg| arg == "--nocapture"));
 
 /// The test that showed the last line, if it has its own thread, and the time of its first line.

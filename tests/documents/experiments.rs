@@ -75,8 +75,8 @@ pub fn try_tools(steps: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-/// The command to run tcpdump, which changes its user. An ordinary user's namespace does not allow
-/// that, so there strace makes these calls return 0.
+/// The command to run tcpdump, which switches to another user. An ordinary user's namespace does not
+/// allow that, so strace makes these system calls return 0.
 fn tcpdump() -> &'static str {
     match fs::read_to_string("/proc/self/setgroups").as_deref() {
         Ok("deny\n") => "strace -qqo /dev/null -e inject=/set[gu]:retval=0 tcpdump",

@@ -1,4 +1,4 @@
-//! The documentation's texts and their parts.
+//! The documents and their sections.
 
 use std::fs;
 use std::path::Path;

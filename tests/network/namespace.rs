@@ -75,8 +75,8 @@ fn link_is_up() -> bool {
     is_up("veth0") && is_up("veth1")
 }
 
-/// Keeps descriptors that make or an editor left open away from the programs, because the
-/// experiments show the programs' descriptors by number.
+/// Keeps the programs from inheriting descriptors that make or an editor left open, because the
+/// experiments show descriptors by number.
 pub fn close_inherited_descriptors_in_children() {
     for descriptor in descriptors(Pid::this()) {
         if descriptor.fd > 2 {
