@@ -2,8 +2,8 @@
 //! edition): the constants, the wrappers, and the two functions that make up the TCP echo client
 //! and server of its chapter 5. It is for Linux.
 //!
-//! "The notes" are study notes in Chinese on chapters 2, 4 and 5, which contain the C listings. The
-//! server of the notes, with nothing added:
+//! "The notes" are study notes in Chinese on chapters 2, 4 and 5, which contain the C listings. They
+//! are not part of this crate, and you do not need them. Their server, with nothing added:
 //!
 #![doc = concat!("```no_run\n", include_str!("doc/tcpserv01.rs"), "```")]
 //!
@@ -14,7 +14,8 @@
 //! A server that stays up also needs [`SO_REUSEADDR`], so that a restart can bind its port while
 //! old connections are in TIME_WAIT; [`Signal`], so that no child stays a zombie; and a loop that
 //! survives a failed fork. [A server of your own](doc::own_server) has all three, and so does the
-//! program `tcpserv`.
+//! program `tcpserv`. A server that is open to a network should also call [`wait_for_room`] before
+//! Accept, and [`set_idle_timeout`] in the child.
 //!
 //! # Names and errors
 //!
@@ -49,24 +50,24 @@
 //!
 //! | in the notes | here |
 //! |---|---|
-//! | 简单案例 | [the figures](doc::figures), [the laboratory](doc::laboratory): experiments to type |
-//! | 正常终止步骤 | [`exit`], [`_exit`] |
-//! | 客户端: `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`MAXLINE`]; for files [`str_cli_batch()`] |
-//! | 服务器端: `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
-//! | 并发服务器: the skeleton (轮廓), reference counts | [a server of your own](doc::own_server), [`Close`], [without the line](doc::without_the_line) |
-//! | Socket函数 | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`AF_INET6`], [`SOCK_STREAM`], [`Domain`], [`Type`] |
-//! | connect函数 | [`Connect`], [`Inet_pton`], [`SERV_PORT`] |
-//! | bind函数 | [`Bind`], [`Getsockname`] |
-//! | listen函数: the two queues | [`Listen`], [`LISTENQ`]; options that connfd inherits: [`Setsockopt`], [`SocketOption`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
-//! | accept函数 | [`Accept`] |
-//! | close函数 | [`Close`] |
-//! | fork函数 | [`Fork`], [`ForkResult`], [`Pid`]; zombies: [`Signal`], [`SIGCHLD`], [`sig_chld`], [`Handler`]; a limit: [`wait_for_room`] |
-//! | 三次握手 | [`Connect`], [`Listen`], [`Accept`] |
-//! | 四次挥手: half-close | [`Shutdown`], [`SHUT_WR`], [`SHUT_RD`], [`SHUT_RDWR`] |
-//! | TCP状态转换图, 完整流程 | [`trace_start`] |
-//! | TIME_WAIT状态 | [`SO_REUSEADDR`] |
-//! | 并发服务器, one port | [the figures](doc::figures) |
-//! | TCP输出: what write does | [`Writen`], [`set_idle_timeout`] |
+//! | a simple example (简单案例) | [the figures](doc::figures), [the laboratory](doc::laboratory): experiments to type |
+//! | normal termination (正常终止步骤) | [`exit`], [`_exit`] |
+//! | client (客户端): `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`MAXLINE`]; for files [`str_cli_batch()`] |
+//! | server (服务器端): `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
+//! | concurrent server (并发服务器): the skeleton (轮廓), reference counts | [a server of your own](doc::own_server), [`Close`], [without the line](doc::without_the_line) |
+//! | socket (Socket函数) | [`Socket()`], [`Sockfd`], [`family`], [`AF_INET`], [`AF_INET6`], [`SOCK_STREAM`], [`Domain`], [`Type`] |
+//! | connect (connect函数) | [`Connect`], [`Inet_pton`], [`SERV_PORT`] |
+//! | bind (bind函数) | [`Bind`], [`Getsockname`] |
+//! | listen (listen函数): the two queues | [`Listen`], [`LISTENQ`]; options that connfd inherits: [`Setsockopt`], [`SocketOption`], [`SO_KEEPALIVE`], [`TCP_NODELAY`], [`IPV6_V6ONLY`] |
+//! | accept (accept函数) | [`Accept`] |
+//! | close (close函数) | [`Close`] |
+//! | fork (fork函数) | [`Fork`], [`ForkResult`], [`Pid`]; zombies: [`Signal`], [`SIGCHLD`], [`sig_chld`], [`Handler`]; a limit: [`wait_for_room`] |
+//! | three-way handshake (三次握手) | [`Connect`], [`Listen`], [`Accept`] |
+//! | four-segment termination (四次挥手), half-close | [`Shutdown`], [`SHUT_WR`], [`SHUT_RD`], [`SHUT_RDWR`] |
+//! | state transition diagram (TCP状态转换图), whole session (完整流程) | [`trace_start`] |
+//! | TIME_WAIT (TIME_WAIT状态) | [`SO_REUSEADDR`] |
+//! | concurrent server (并发服务器): one port, three sockets | [the figures](doc::figures) |
+//! | TCP output (TCP输出): what write does | [`Writen`], [`set_idle_timeout`] |
 //! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`ServerTerminated`], [`StdoutClosed`] |
 
 // The wrappers keep the book's capitals: a reader finds each by its name.
@@ -92,7 +93,6 @@ mod wrapunix;
 mod writen;
 
 pub use error::{ServerTerminated, StdoutClosed, err_msg, err_quit, err_ret};
-pub use nix::sys::signal::Signal::SIGCHLD;
 pub use nix::unistd::{ForkResult, Pid};
 pub use readline::{MAXLINE, Readline};
 pub use signal::{Handler, Signal, sig_chld, wait_for_room};
@@ -106,6 +106,9 @@ pub use wrapsock::*;
 pub use wrapstdio::{Fgets, Fputs};
 pub use wrapunix::{_exit, Close, Fork, exit};
 pub use writen::Writen;
+
+/// The signal that the kernel sends to a parent when a child terminates.
+pub const SIGCHLD: nix::sys::signal::Signal = nix::sys::signal::SIGCHLD;
 
 /// The port of the book's echo server.
 pub const SERV_PORT: u16 = 9877;
