@@ -79,6 +79,15 @@ fn without_a_free_descriptor_the_server_waits_for_one() {
     assert_eq!(server.said().len(), 1);
 }
 
+/// As for a port below 1024.
+#[test]
+fn a_bind_without_the_privilege_is_reported() {
+    let mut command = tcpserv("127.0.0.1", 0);
+    refuse(&mut command, &[libc::SYS_bind], libc::EACCES);
+    let why = reason(Errno::EACCES);
+    run(&mut command).failed(&format!("tcpserv: bind error: 127.0.0.1:0: {why}"));
+}
+
 #[test]
 fn an_accept_that_a_sandbox_refuses_is_reported_once_and_retried() {
     let mut command = tcpserv("127.0.0.1", 0);
