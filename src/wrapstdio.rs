@@ -28,6 +28,7 @@ impl<Fd: AsFd> Read for Stdin<Fd> {
 /// Reads a line into `line`, including its newline, and returns its length in bytes; `None` is end
 /// of file, C's `NULL`.
 ///
+/// It replaces [fgets(3)](https://man7.org/linux/man-pages/man3/fgets.3.html), and adds no NUL.
 /// A line of more than `maxline` bytes is returned in pieces of `maxline`. A last line without a
 /// newline is returned without one.
 ///
@@ -43,7 +44,8 @@ pub fn Fgets(line: &mut Vec<u8>, maxline: usize, fp: &mut impl BufRead) -> Resul
     Ok((n > 0).then_some(n))
 }
 
-/// Writes a line to standard output, byte for byte, and unbuffered: each Fputs is one write(2).
+/// Writes a line to standard output, byte for byte, and unbuffered: each Fputs is one
+/// [write(2)](https://man7.org/linux/man-pages/man2/write.2.html).
 ///
 /// Its errors are about standard output, so do not pass it any other descriptor.
 ///
