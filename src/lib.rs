@@ -2,7 +2,7 @@
 //! edition): the constants, the wrappers, and the two functions that make up the TCP echo client
 //! and server of its chapter 5. It is for Linux.
 //!
-//! "The notes" are study notes in Chinese on chapters 2, 4 and 5, which contain the C listings. They
+//! "The notes" are study notes in Chinese on chapters 2, 4 and 5, with the C listings. The notes
 //! are not part of this crate, and you do not need them. Their server, with nothing added:
 //!
 #![doc = concat!("```no_run\n", include_str!("doc/tcpserv01.rs"), "```")]
@@ -21,7 +21,7 @@
 //!
 //! A function with a capital letter is the book's wrapper for the function of that name. The book's
 //! wrapper prints an error and exits; here it returns the error. There are two exceptions:
-//! [`Accept`] retries after most errors, and [`Close`] has none. An error names the call in the
+//! [`Accept`] retries after most errors; [`Close`] returns none. An error names the call in the
 //! book's words, then its argument, then the reason. `{:#}` prints all of it; `{}` prints only the
 //! call. No error names the peer. Where the peer is known, the caller can add it, as tcpserv does
 //! with `error.context(cliaddr)`. The reason is an [`std::io::Error`] inside the error:
