@@ -62,9 +62,9 @@ impl Display for StdoutClosed {
 /// line is a single write, so the lines printed by a parent and its children do not mix.
 ///
 /// If standard error is full and nobody reads it, the line is lost, because a message must not
-/// block a server. (Another user's terminal that nobody reads can still block a server, which
-/// cannot reopen that terminal.) Once [`Signal`](crate::Signal) has been called, err_msg allocates
-/// nothing and takes no lock, so a signal handler may call err_msg.
+/// block a server. (Another user's terminal that nobody reads can still block a server, because the
+/// server cannot reopen that terminal.) Once [`Signal`](crate::Signal) has been called, err_msg
+/// allocates nothing and takes no lock, so a signal handler may call err_msg.
 pub fn err_msg(message: impl Display) {
     write_line(format_args!("{}: {message}", program()), |line| {
         // The descriptor itself is left unchanged, because other processes may share it. A terminal

@@ -12,8 +12,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// The maximum length of a line, or of a piece of a longer line, in bytes.
 ///
-/// C's fgets and readline reserve one byte of the buffer for the NUL. The functions here add no
-/// NUL, so a line of exactly MAXLINE bytes, including the newline, is not split.
+/// C's fgets and readline reserve one byte of the buffer for the NUL. The functions in this crate
+/// add no NUL, so a line of exactly MAXLINE bytes, including the newline, is not split.
 pub const MAXLINE: usize = 4096;
 
 /// Reads a line, including its newline, into `line`, and returns the number of bytes, or 0 at end

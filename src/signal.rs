@@ -60,7 +60,7 @@ pub fn Signal(signo: signal::Signal, handler: Handler) -> Result<()> {
         .with_context(|| format!("sigaction error: {signo}"))
 }
 
-/// A signal handler (the book's `Sigfunc *`). The field is private: only this file creates
+/// A signal handler (the book's `Sigfunc *`). The field is private, so only this file creates
 /// handlers.
 #[derive(Clone, Copy, Debug)]
 pub struct Handler(extern "C" fn(c_int));
@@ -71,9 +71,9 @@ pub struct Handler(extern "C" fn(c_int));
 /// Several children that terminate together may generate only one SIGCHLD, so the handler calls
 /// waitpid in a loop, as the book's handler does later in the chapter. A child created by Fork
 /// inherits the handler, but in the child the handler does nothing, so the child can run a command
-/// and wait for it. If the parent runs a command, the handler may reap it first, and then `wait`,
-/// `output` and `status` of `Command` fail with `ECHILD`. Do not call wait for children created by
-/// Fork.
+/// and wait for it. If the parent runs a command, the handler may reap the command before the
+/// parent waits for it, and then `wait`, `output` and `status` of `Command` fail with `ECHILD`. Do
+/// not call wait for children created by Fork.
 pub const sig_chld: Handler = Handler(reap);
 
 /// Whether the handler reaps children in this process: set by Signal, and cleared in a new child.
@@ -107,8 +107,8 @@ extern "C" fn reap(_: c_int) {
 }
 
 /// Waits while this process has at least `max_children` children, until [`sig_chld`] reaps a child.
-/// Meanwhile, further clients wait in the completed connection queue (listen函数). The first wait
-/// prints a message. If `max_children` is 0, there is no limit.
+/// Meanwhile, further clients wait in the completed connection queue (listen函数). The first call
+/// that waits prints a message. If `max_children` is 0, there is no limit.
 ///
 /// The count includes children created by [`Fork`](crate::Fork) after the call to [`Signal`];
 /// without Signal, this function returns at once. Call wait_for_room in the thread that forks.

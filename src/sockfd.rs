@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// A `Sockfd` owns its descriptor. [`Close`](crate::Close) consumes the `Sockfd`, so a closed
 /// descriptor cannot be used; a `Sockfd` that goes out of scope is also closed. The field is a
 /// socket2 socket, which has every other operation and converts to other types:
-/// `TcpStream::from(connfd.0)`. On a non-blocking socket, reads and writes fail with `EAGAIN`, as
-/// in C.
+/// `TcpStream::from(connfd.0)`. On a non-blocking socket, reads and writes can fail with `EAGAIN`,
+/// as in C.
 #[derive(Debug)]
 pub struct Sockfd(pub socket2::Socket);
 

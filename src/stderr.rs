@@ -13,7 +13,7 @@ pub(crate) fn write_line(text: Arguments, write: impl FnOnce(&[u8]) -> io::Resul
     let _ = write(&line[..=len]); // a failure to write to standard error cannot be reported
 }
 
-/// Returns the program's name from argv[0], without the directory. The first call allocates memory.
+/// Returns the program's name (`argv[0]` without the directory). The first call allocates memory.
 pub(crate) fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {

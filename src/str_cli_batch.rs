@@ -1,4 +1,4 @@
-//! str_cli for batch input: sends all lines without waiting for each echo.
+//! str_cli for batch input: sends the input without waiting for each echo.
 //!
 //! With stop-and-wait, the connection is idle most of the time. If the input is a file, the book's
 //! solution is to send the whole file, half-close, and read until the server's FIN arrives.
@@ -31,14 +31,14 @@ const SIZE: usize = 512 * 1024;
 /// [`ServerTerminated`], if the server's FIN arrives before all of `fp` is sent, or if fewer bytes
 /// are received than sent; `fgets error: standard input: …`, `readline error: …`, `dup error: …`
 /// (no free descriptors), `pthread_create error: …`, and the errors returned by [`Writen`] and
-/// [`Fputs`]. Data received before the error has been written to `stdout`.
+/// [`Fputs`]. All data received before the error occurred has been written to `stdout`.
 pub fn str_cli_batch(fp: impl AsFd, sockfd: &Sockfd, stdout: impl AsFd) -> Result<()> {
     let fp = fp.as_fd().try_clone_to_owned().context("dup error")?;
     let to = Sockfd(sockfd.0.try_clone().context("dup error")?);
     let (report, sent) = channel();
     let send = move || {
         let _ = report.send(send_all(fp, &to)); // fails if str_cli_batch has returned
-        // This is done even after an error: without this FIN, the server would never send its FIN.
+        // Shutdown is called even after an error: otherwise the server would never send its FIN.
         let _ = Shutdown(&to, SHUT_WR); // if this fails, read reports the error
         Close(to);
     };

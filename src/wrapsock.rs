@@ -224,7 +224,7 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html) (listen函数).
 ///
 /// `backlog` is the number of completed connections that the kernel queues until [`Accept`] takes
-/// them. Linux limits this number to `net.core.somaxconn`, and then adds one. See
+/// them. Linux limits this number to `net.core.somaxconn`, and queues one connection more. See
 /// [the figures](crate::doc::figures).
 ///
 /// # Errors
@@ -279,8 +279,8 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
 ///
 /// Accept supports IPv4 and IPv6, and returns a new close-on-exec descriptor and the client's
 /// address. If a signal interrupts the call (`EINTR`), Accept restarts it. So a handler that only
-/// sets a flag does not end the wait; shut down the listening socket in the handler. After a
-/// transient error, such as having no free descriptors, Accept prints the first error and retries
+/// sets a flag does not end the wait; instead, shut down the listening socket in the handler. After
+/// a transient error, such as having no free descriptors, Accept prints the first error and retries
 /// every 100 ms.
 ///
 /// # Errors

@@ -14,11 +14,11 @@ use std::{io, process};
 /// Creates a child process: Fork is called once but returns twice
 /// ([fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html); fork函数).
 ///
-/// The parent and the child share the open descriptors. A connection is closed when the last
-/// reference to it is closed (并发服务器; see [the figures](crate::doc::figures)). The child must
-/// terminate with [`_exit`]: after a `?` or a panic, the child would continue in the parent's
-/// functions, and destructors there could delete the parent's files. In a `#[test]`, the harness
-/// would report ok even if an assertion failed in the child.
+/// Parent and child share the open descriptors. A connection is closed when the last reference to
+/// it is closed (并发服务器; see [the figures](crate::doc::figures)). The child must terminate with
+/// [`_exit`]: after a `?` or a panic, it would continue in the parent's functions, where
+/// destructors could delete the parent's files. In a `#[test]`, a failed assertion in the child
+/// would be reported as ok.
 ///
 /// # Safety
 /// The process must be single-threaded: the child has only the thread that called Fork, and a lock

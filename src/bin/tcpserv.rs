@@ -43,7 +43,7 @@ fn tcpserv(args: &Args) -> Result<()> {
         // could never acquire.
         let childpid = unsafe { Fork() }; // in C, Ok(Child) is 0, Ok(Parent) is > 0, and Err is -1
         if let Ok(ForkResult::Child) = childpid {
-            Close(listenfd); // close listening socket (moving it is allowed: _exit never returns)
+            Close(listenfd); // close listening socket (a move is allowed, as _exit never returns)
             set_timeout(&connfd, args); // added: --idle-timeout
             // process the request
             if let Err(error) = str_echo(&connfd) {

@@ -39,8 +39,8 @@ static SEEN: Mutex<BTreeMap<RawFd, (u64, Option<Ends>)>> = Mutex::new(BTreeMap::
 /// The word `holds` precedes a list of the sockets created or accepted after the call to
 /// trace_start. Because a process cannot print the effect of its own exit, [`exit`](crate::exit)
 /// and [`_exit`](crate::_exit) close these sockets if the trace is on, and print the states that
-/// follow, for at most one second. This is not done in a process with other threads, without /proc,
-/// or without a free descriptor.
+/// follow, for at most one second. The states are not printed in a process with other threads,
+/// without /proc, or without a free descriptor.
 pub fn trace_start() {
     ON.store(true, Ordering::Relaxed);
 }
