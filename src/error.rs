@@ -1,8 +1,8 @@
 //! Error messages on one line: program, call, argument, reason.
 //!
-//! The book's `lib/error.c`. There each wrapper prints the error and exits. Here it returns the
-//! error, which includes the reason, and these functions print it; so err_quit is also the book's
-//! err_sys.
+//! In the book's `lib/error.c`, each wrapper prints the error and exits. Here, a wrapper returns
+//! the error, which includes the reason, and err_ret or err_quit prints the error; so err_quit also
+//! replaces the book's err_sys.
 
 use crate::retry::{Blocking, retry, wait};
 use crate::stderr::{program, write_line};
@@ -16,15 +16,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::process;
 
-/// Prints the error, with its reason, on one line of standard error, and returns.
+/// Prints the error and its reason as one line on standard error, and returns.
 ///
 /// `tcpserv: bind error: 0.0.0.0:9877: Address already in use (os error 98)`
 pub fn err_ret(error: &Error) {
     err_msg(format_args!("{error:#}"));
 }
 
-/// Prints the error like [`err_ret`], then terminates the process with status 1. After
-/// [`StdoutClosed`] it prints nothing, and the status is 0.
+/// Prints the error as [`err_ret`] does, then terminates the process with status 1. If the error is
+/// [`StdoutClosed`], err_quit prints nothing, and the status is 0.
 pub fn err_quit(error: &Error) -> ! {
     let status = if error.is::<StdoutClosed>() { 0 } else { 1 };
     if status != 0 {
@@ -34,9 +34,9 @@ pub fn err_quit(error: &Error) -> ! {
     process::exit(status)
 }
 
-/// The error of [`str_cli()`](crate::str_cli()) and [`str_cli_batch()`](crate::str_cli_batch())
-/// when the server's FIN arrives before the end of an echo. `error.is::<ServerTerminated>()`
-/// recognises it.
+/// The error returned by [`str_cli()`](crate::str_cli()) and
+/// [`str_cli_batch()`](crate::str_cli_batch()) if the server's FIN arrives before the end of an
+/// echo. `error.is::<ServerTerminated>()` recognises this error.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerTerminated;
 
@@ -46,8 +46,8 @@ impl Display for ServerTerminated {
     }
 }
 
-/// The error of [`Fputs`](crate::Fputs) when no process reads standard output any more, as in
-/// `tcpcli … | head -1`. A C program is killed by `SIGPIPE` then. Rust programs ignore the signal,
+/// The error returned by [`Fputs`](crate::Fputs) if standard output no longer has a reader, as in
+/// `tcpcli … | head -1`. In C, `SIGPIPE` would kill the program. Rust programs ignore the signal,
 /// and write fails (`EPIPE`).
 #[derive(Clone, Copy, Debug)]
 pub struct StdoutClosed;
@@ -58,19 +58,20 @@ impl Display for StdoutClosed {
     }
 }
 
-/// Prints `program: message` on standard error, for an error or anything else: one line of at most
-/// 512 bytes, in one write, so that the lines of a parent and its children do not mix.
+/// Prints any message on standard error, as one line of at most 512 bytes: `program: message`. Each
+/// line is a single write, so the lines printed by a parent and its children do not mix.
 ///
-/// If standard error is full and nobody reads it, the line is lost, because a server must not block
-/// on a message. (It can block on another user's terminal that nobody reads, because it cannot
-/// reopen that.) After [`Signal`](crate::Signal) it allocates nothing and takes no lock, so a
-/// signal handler may call it.
+/// If standard error is full and nobody reads it, the line is lost, because a message must not
+/// block a server. (Another user's terminal that nobody reads can still block a server, because the
+/// server cannot reopen that terminal.) Once [`Signal`](crate::Signal) has been called, err_msg
+/// allocates nothing and takes no lock, so a signal handler may call err_msg.
 pub fn err_msg(message: impl Display) {
     write_line(format_args!("{}: {message}", program()), |line| {
-        // The descriptor stays as it is, because other processes may share it. A terminal or a pipe
-        // is reopened with O_NONBLOCK, so a write that would have to wait fails. (poll alone is not
-        // enough: it reports a terminal as ready even if it has room for only part of the line.) A
-        // reopened regular file would be overwritten from its start. A socket cannot be reopened.
+        // The descriptor itself is left unchanged, because other processes may share it. A terminal
+        // or a pipe is reopened with O_NONBLOCK, so that a write fails if it would block. (poll
+        // alone is not enough: poll reports a terminal as ready even if only part of the line
+        // fits.) A regular file is not reopened, to avoid overwriting its start. A socket cannot be
+        // reopened.
         let mut options = File::options();
         options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
         let opened = options.open("/proc/self/fd/2");

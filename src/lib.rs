@@ -1,37 +1,39 @@
 //! The counterpart of `unp.h` in *UNIX Network Programming* (Stevens, Fenner, Rudoff; third
 //! edition): the constants, the wrappers, and the two functions that make up the TCP echo client
-//! and server of its chapter 5. It is for Linux.
+//! and server in chapter 5. This crate is for Linux.
 //!
-//! "The notes" are study notes in Chinese on chapters 2, 4 and 5, with the C listings. The notes
-//! are not part of this crate, and you do not need them. Their server, with nothing added:
+//! "The notes" are study notes in Chinese on chapters 2, 4 and 5 of the book, and contain the C
+//! listings. The notes are not part of this crate, and you do not need them. This is the server in
+//! the notes, with nothing added:
 //!
 #![doc = concat!("```no_run\n", include_str!("doc/tcpserv01.rs"), "```")]
 //!
-//! And the client:
+//! And this is the client:
 //!
 #![doc = concat!("```no_run\n", include_str!("doc/tcpcli01.rs"), "```")]
 //!
-//! A server that stays up also needs [`SO_REUSEADDR`], so that a restart can bind its port while
-//! old connections are in TIME_WAIT; [`Signal`], so that no child stays a zombie; and a loop that
-//! survives a failed fork. [A server of your own](doc::own_server) has all three, and so does the
-//! program `tcpserv`. A server that is open to a network should also call [`wait_for_room`] before
-//! Accept, and [`set_idle_timeout`] in the child.
+//! A long-running server also needs [`SO_REUSEADDR`], so that after a restart it can bind its port
+//! while old connections are in TIME_WAIT; [`Signal`], so that no child stays a zombie; and a loop
+//! that survives a failed fork. The page [A server of your own](doc::own_server) shows such a
+//! server, and the program `tcpserv` is another. A server that is reachable from a network should
+//! also call [`wait_for_room`] before Accept, and [`set_idle_timeout`] in the child.
 //!
 //! # Names and errors
 //!
-//! A function with a capital letter is the book's wrapper for the function of that name. The book's
-//! wrapper prints an error and exits; here it returns the error. There are two exceptions:
-//! [`Accept`] retries after most errors; [`Close`] returns none. An error names the call in the
-//! book's words, then its argument, then the reason. `{:#}` prints all of it; `{}` prints only the
-//! call. No error names the peer. Where the peer is known, the caller can add it, as tcpserv does
-//! with `error.context(cliaddr)`. The reason is an [`std::io::Error`] inside the error:
+//! A function whose name begins with a capital letter is the book's wrapper for the function of
+//! that name. In the book, a wrapper prints an error and exits; here, a wrapper returns the error.
+//! There are two exceptions: [`Accept`] retries after most errors, and [`Close`] returns no error.
+//! The text of an error names the call in the book's words, then the argument, then the reason.
+//! `{:#}` prints the whole text; `{}` omits the reason. Errors on a connected socket do not name
+//! the peer, but the caller can add it, as tcpserv does with `error.context(cliaddr)`. The reason
+//! is an [`std::io::Error`] that the error wraps:
 //!
 //! ```
 //! # use unp::*;
 //! # fn main() -> anyhow::Result<()> {
 //! # let bound = Socket(AF_INET, SOCK_STREAM, 0)?;
 //! # Bind(&bound, "127.0.0.1:0".parse()?)?;
-//! # let servaddr = Getsockname(&bound)?; // nobody listens there
+//! # let servaddr = Getsockname(&bound)?; // no server listens at this address
 //! # let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
 //! let error = Connect(&sockfd, servaddr).unwrap_err();
 //! let message = format!("connect error: {servaddr}: Connection refused (os error 111)");
@@ -43,14 +45,14 @@
 //! # }
 //! ```
 //!
-//! Two errors have types of their own: `error.is::<ServerTerminated>()` and
-//! `error.is::<StdoutClosed>()` recognise [`ServerTerminated`] and [`StdoutClosed`].
+//! Two errors have their own types, [`ServerTerminated`] and [`StdoutClosed`], which
+//! `error.is::<ServerTerminated>()` and `error.is::<StdoutClosed>()` recognise.
 //!
 //! # From the notes to the functions
 //!
 //! | in the notes | here |
 //! |---|---|
-//! | a simple example (简单案例) | [the figures](doc::figures), [the laboratory](doc::laboratory): experiments to type |
+//! | a simple example (简单案例) | [the figures](doc::figures), [the laboratory](doc::laboratory): experiments to type in |
 //! | normal termination (正常终止步骤) | [`exit`], [`_exit`] |
 //! | client (客户端): `str_cli`, `Fgets`, `Readline`, `Fputs` | [`str_cli()`], [`Fgets`], [`Readline`], [`Fputs`], [`MAXLINE`]; for files [`str_cli_batch()`] |
 //! | server (服务器端): `str_echo`, `Writen` | [`str_echo()`], [`Writen`] |
@@ -70,7 +72,7 @@
 //! | TCP output (TCP输出): what write does | [`Writen`], [`set_idle_timeout`] |
 //! | `err_quit`, `err_sys` | [`err_quit`], [`err_ret`], [`err_msg`], [`ServerTerminated`], [`StdoutClosed`] |
 
-// The wrappers keep the book's capitals: a reader finds each by its name.
+// The wrappers keep the book's capital letters, so that readers can find each wrapper by name.
 #![allow(non_snake_case, non_upper_case_globals)]
 #![warn(missing_docs, clippy::undocumented_unsafe_blocks)]
 

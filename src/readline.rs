@@ -1,7 +1,7 @@
-//! Readline: a line from a socket.
+//! Readline: reads a line from a socket.
 //!
-//! The book's `lib/readline.c`, whose buffer is a static that all descriptors share.
-//! Here it is a `BufReader` around one socket.
+//! The book's `lib/readline.c` has a static buffer that all descriptors share. Here, the buffer is
+//! a `BufReader` around one socket.
 
 use crate::sockfd::Sockfd;
 use crate::trace::{trace, trace_sleep};
@@ -10,23 +10,23 @@ use anyhow::{Context, Result};
 use nix::unistd;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// The maximum length of a piece of a line, in bytes.
+/// The maximum length of a line, or of a piece of a longer line, in bytes.
 ///
-/// C's fgets and readline reserve one byte of the buffer for the NUL. These have no NUL, so a line
-/// of exactly this length, including its newline, is one piece.
+/// C's fgets and readline reserve one byte of the buffer for the NUL. The functions in this crate
+/// add no NUL, so a line of exactly MAXLINE bytes, including the newline, is not split.
 pub const MAXLINE: usize = 4096;
 
-/// Reads a line into `line`, including its newline, and returns its length in bytes; 0 is end of
-/// file.
+/// Reads a line, including its newline, into `line`, and returns the number of bytes, or 0 at end
+/// of file.
 ///
-/// A line of more than `maxlen` bytes is returned in pieces of `maxlen`. A last line without a
-/// newline is returned without one. One
-/// [read(2)](https://man7.org/linux/man-pages/man2/read.2.html) fetches at most what the
-/// `BufReader` can hold, and the lines already in it need no further read.
+/// A line of more than `maxlen` bytes is returned in pieces of `maxlen` bytes. If the last line has
+/// no newline, none is added. Each [read(2)](https://man7.org/linux/man-pages/man2/read.2.html)
+/// fetches at most as many bytes as fit in the `BufReader`, and lines that are already buffered
+/// need no further read.
 ///
 /// # Errors
-/// `readline error: …`: the peer reset the connection (`ECONNRESET`), or its host stopped answering
-/// (`ETIMEDOUT`); or `idle for …`, after [`set_idle_timeout`](crate::set_idle_timeout).
+/// `readline error: …`: the peer reset the connection (`ECONNRESET`), its host stopped answering
+/// (`ETIMEDOUT`), or the [idle timeout](crate::set_idle_timeout) expired (`idle for …`).
 ///
 /// # Examples
 /// ```
@@ -53,13 +53,13 @@ pub fn Readline(from: &mut BufReader<&Sockfd>, line: &mut Vec<u8>, maxlen: usize
     n.context("readline error")
 }
 
-/// What Readline and Fgets have in common.
+/// Reads a line of at most `max` bytes, for Readline and for Fgets.
 pub(crate) fn read_line(from: impl BufRead, line: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     line.clear();
     from.take(max as u64).read_until(b'\n', line)
 }
 
-/// read(2), for the `BufReader`, which restarts it after a signal.
+/// Calls read(2) for the `BufReader`, which restarts the call if a signal interrupts it.
 impl Read for &Sockfd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         trace_sleep(*self, format_args!("Readline({self})"));
@@ -71,7 +71,7 @@ impl Read for &Sockfd {
 mod tests {
     use super::*;
 
-    /// Lines of at most `maxlen` bytes, from a source that gives `piece` bytes at a time.
+    /// Reads lines of at most `maxlen` bytes from a source that returns `piece` bytes at a time.
     fn lines(bytes: &[u8], piece: usize, maxlen: usize) -> Vec<Vec<u8>> {
         let mut from = BufReader::with_capacity(piece, bytes);
         let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Calls that are interrupted by a signal (`EINTR`), or that would have to wait (`EAGAIN`).
+//! Retries calls that a signal interrupted (`EINTR`) or that would block (`EAGAIN`).
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -6,7 +6,7 @@ use nix::unistd::{read, write};
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
-/// Restarts a call as long as signals interrupt it.
+/// Restarts a call each time a signal interrupts it.
 pub(crate) fn retry<T, E: Into<Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     loop {
         match call().map_err(E::into) {
@@ -16,15 +16,15 @@ pub(crate) fn retry<T, E: Into<Error>>(mut call: impl FnMut() -> Result<T, E>) -
     }
 }
 
-/// Waits until the descriptor is readable or writable, or `limit` expires; returns false on
+/// Waits until the descriptor is readable or writable, or until `limit` expires; returns false on
 /// timeout.
 pub(crate) fn wait(fd: impl AsFd, event: PollFlags, limit: PollTimeout) -> io::Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), event)];
     Ok(retry(|| poll(&mut fds, limit))? > 0)
 }
 
-/// A descriptor whose read(2) and write(2) wait even if it is non-blocking, as a shell or another
-/// program that shares the terminal may have left it.
+/// A descriptor on which read(2) and write(2) block even if a shell, or another program that shares
+/// the terminal, has made the descriptor non-blocking.
 pub(crate) struct Blocking<Fd>(pub Fd);
 
 impl<Fd: AsFd> Blocking<Fd> {

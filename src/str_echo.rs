@@ -1,6 +1,4 @@
-//! str_echo: what a child does for its client.
-//!
-//! The book's `lib/str_echo.c`.
+//! str_echo (the book's `lib/str_echo.c`): what a child does for its client.
 
 use crate::readline::MAXLINE;
 use crate::sockfd::Sockfd;
@@ -10,15 +8,15 @@ use anyhow::{Context, Result};
 use std::io::ErrorKind;
 
 /// Echoes everything the client sends, until the client's FIN makes read return 0. (In the code,
-/// `added` marks what the listing does not have.)
+/// `added` marks whatever is not in the listing.)
 ///
 /// # Errors
-/// - `str_echo: read error: …`: the client reset the connection (`ECONNRESET`), or its host stopped
-///   answering (`ETIMEDOUT`); or `idle for …`, after [`set_idle_timeout`](crate::set_idle_timeout);
-/// - those of [`Writen`].
+/// - `str_echo: read error: …`: the client sent an RST (`ECONNRESET`), its host stopped answering
+///   (`ETIMEDOUT`), or the [idle timeout](crate::set_idle_timeout) expired (`idle for …`);
+/// - the errors returned by [`Writen`].
 pub fn str_echo(sockfd: &Sockfd) -> Result<()> {
     let mut buf = [0; MAXLINE];
-    let mut big = Vec::new(); // added: replaces buf once a client fills it (twice the speed)
+    let mut big = Vec::new(); // added: replaces buf once a client has filled it (twice as fast)
 
     loop {
         let buf: &mut [u8] = if big.is_empty() { &mut buf } else { &mut big }; // added
@@ -28,7 +26,7 @@ pub fn str_echo(sockfd: &Sockfd) -> Result<()> {
             Err(why) if why.kind() == ErrorKind::Interrupted => continue, // goto again
             Err(why) => return Err(why).context("str_echo: read error"),  // err_sys
         };
-        Writen(sockfd, &buf[..n])?; // on SIGPIPE, which Rust ignores, write fails (EPIPE)
+        Writen(sockfd, &buf[..n])?; // Rust ignores SIGPIPE, so write fails with EPIPE instead
         if n == MAXLINE && big.is_empty() {
             big = vec![0; 64 * MAXLINE]; // added (untouched pages cost nothing)
         }
@@ -42,7 +40,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::{net::Shutdown, thread};
 
-    /// `ulimit -s 32` in the shell that starts the server.
+    /// This is the stack size after `ulimit -s 32` in the shell that starts the server.
     #[test]
     fn a_stack_of_32_kib_is_enough() {
         let (mut client, connfd) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();

@@ -1,8 +1,8 @@
-//! The socket calls of the listings, and Inet_pton.
+//! The socket calls used in the listings, and Inet_pton.
 //!
-//! The book's `lib/wrapsock.c`; Inet_pton is in its `lib/wraplib.c`. Each wrapper makes the call,
-//! prints it under a trace (except Getsockname), and adds the book's words to an error. (Inet_pton
-//! only makes the call.)
+//! In the book, the wrappers are in `lib/wrapsock.c`, and Inet_pton is in `lib/wraplib.c`. Each
+//! wrapper makes a call, prints the call if the trace is on, and adds the book's words to an error.
+//! (Getsockname is not traced, and Inet_pton only makes the call.)
 
 use crate::error::err_ret;
 use crate::sockfd::Sockfd;
@@ -17,28 +17,28 @@ use std::net::{Shutdown as How, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 use std::{thread, time::Duration};
 
-/// IPv4, as in the listings.
+/// The IPv4 address family, as in the listings.
 pub const AF_INET: Domain = Domain::IPV4;
 
-/// IPv6.
+/// The IPv6 address family.
 pub const AF_INET6: Domain = Domain::IPV6;
 
-/// A byte stream: TCP.
+/// The socket type for a byte stream (TCP).
 pub const SOCK_STREAM: Type = Type::STREAM;
 
-/// For [`Listen`]: how many completed connections the kernel queues, as in the listings.
+/// The backlog in the listings: how many completed connections the kernel queues after [`Listen`].
 pub const LISTENQ: i32 = 1024;
 
-/// For [`Shutdown`]: the read half of a connection.
+/// An argument to [`Shutdown`]: the read half of a connection.
 pub const SHUT_RD: How = How::Read;
 
-/// For [`Shutdown`]: the write half, which is the half-close.
+/// An argument to [`Shutdown`]: the write half of a connection (a half-close).
 pub const SHUT_WR: How = How::Write;
 
-/// For [`Shutdown`]: both halves.
+/// An argument to [`Shutdown`]: both halves of a connection.
 pub const SHUT_RDWR: How = How::Both;
 
-/// Returns the first argument to [`Socket()`] for an address: [`AF_INET`] or [`AF_INET6`].
+/// Returns the family of an address, [`AF_INET`] or [`AF_INET6`], as an argument for [`Socket()`].
 pub fn family(address: SocketAddr) -> Domain {
     Domain::for_address(address)
 }
@@ -47,11 +47,11 @@ pub fn family(address: SocketAddr) -> Domain {
 /// [inet_pton(3)](https://man7.org/linux/man-pages/man3/inet_pton.3.html) does, and returns it with
 /// port 0.
 ///
-/// An IPv6 scope may be a name or a number: `127.0.0.1`, `::1`, `fe80::1%eth0`, `fe80::1%2`.
+/// Examples: `127.0.0.1`, `::1`, `fe80::1%eth0` (scope by name), `fe80::1%2` (scope by number).
 ///
 /// # Errors
-/// The text is not an address, or names an interface that this host does not have. (A number is not
-/// checked.)
+/// The text is not an address, or names an interface that this host does not have. (Interface
+/// numbers are not checked.)
 pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     let no_address = "not an IP address (examples: 127.0.0.1, ::1)";
     let Some((ip, scope)) = text.split_once('%') else {
@@ -62,14 +62,14 @@ pub fn Inet_pton(text: &str) -> Result<SocketAddr> {
     Ok(SocketAddrV6::new(ip.parse().context(no_address)?, 0, 0, number).into())
 }
 
-/// Creates a socket of the given family, type and protocol:
+/// Creates a socket with the given family, type and protocol:
 /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html) (Socket函数).
 ///
-/// With protocol 0 the kernel chooses: TCP for [`SOCK_STREAM`]. The descriptor is close-on-exec.
+/// If `protocol` is 0, the kernel chooses TCP for [`SOCK_STREAM`]. The descriptor is close-on-exec.
 ///
 /// # Errors
-/// `socket error: FAMILY: …`: no free descriptors (`EMFILE`, `ENFILE`), or the kernel does not
-/// support the family (`EAFNOSUPPORT`).
+/// `socket error: FAMILY: …`: there are no free descriptors (`EMFILE`, `ENFILE`), or the kernel
+/// does not support the family (`EAFNOSUPPORT`).
 ///
 /// # Examples
 /// ```
@@ -90,9 +90,9 @@ pub fn Socket(family: Domain, ty: Type, protocol: i32) -> Result<Sockfd> {
 
 /// Sets a socket option: [setsockopt(2)](https://man7.org/linux/man-pages/man2/setsockopt.2.html).
 ///
-/// Some must be set before [`Bind`] (without `SO_REUSEADDR` a
-/// [restarted server](crate::doc::without_the_line) finds its port in use). Many are inherited by
-/// each socket that [`Accept`] returns (listen函数).
+/// Some options must be set before [`Bind`] is called (without `SO_REUSEADDR`, a
+/// [restarted server](crate::doc::without_the_line) finds its port in use). Many options are
+/// inherited by each socket that [`Accept`] returns (listen函数).
 ///
 /// # Errors
 /// `setsockopt error: OPTION: …`.
@@ -103,42 +103,42 @@ pub fn Setsockopt(sockfd: &Sockfd, option: SocketOption, on: bool) -> Result<()>
     set.with_context(|| format!("setsockopt error: {name}"))
 }
 
-/// For [`Setsockopt`]: an option that is on or off.
+/// A socket option that [`Setsockopt`] turns on or off.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOption(&'static str, fn(&Socket, bool) -> io::Result<()>);
 
-/// [`Bind`] may use a port that is in TIME_WAIT.
+/// Allows [`Bind`] to use a port that still has connections in TIME_WAIT.
 pub const SO_REUSEADDR: SocketOption = SocketOption("SO_REUSEADDR", Socket::set_reuse_address);
 
-/// After two idle hours the kernel sends keepalive probes. If they go unanswered for 11 minutes,
-/// it drops the connection (Linux defaults).
+/// Makes the kernel send keepalive probes after two idle hours, and drop the connection if the
+/// probes go unanswered for 11 minutes (Linux defaults).
 pub const SO_KEEPALIVE: SocketOption = SocketOption("SO_KEEPALIVE", Socket::set_keepalive);
 
-/// The kernel sends each write at once (it disables the Nagle algorithm).
+/// Disables the Nagle algorithm, so that the kernel sends the data from each write at once.
 pub const TCP_NODELAY: SocketOption = SocketOption("TCP_NODELAY", Socket::set_tcp_nodelay);
 
-/// An IPv6 socket accepts no IPv4 connections.
+/// Prevents an IPv6 socket from accepting IPv4 connections.
 pub const IPV6_V6ONLY: SocketOption = SocketOption("IPV6_V6ONLY", Socket::set_only_v6);
 
-/// Sets how long the peer may be idle, from 1 to 2,147,483 seconds: SO_RCVTIMEO
+/// Sets how long the peer may be idle, from 1 to 2,147,483 seconds, with the options SO_RCVTIMEO
 /// ([socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)) and TCP_USER_TIMEOUT
 /// ([tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)).
 ///
-/// If nothing arrives for that long, [`str_echo`](crate::str_echo()) and
-/// [`Readline`](crate::Readline) fail with `idle for …` ([`ErrorKind::TimedOut`]). If the peer
-/// acknowledges nothing that was sent to it for about that long, the kernel drops the connection,
-/// and the next call fails with `ETIMEDOUT`. So a peer that reads very slowly is also disconnected,
-/// if its receive buffer stays full for the whole time.
+/// If no data arrives within this time, [`str_echo`](crate::str_echo()) and
+/// [`Readline`](crate::Readline) fail with `idle for …` ([`ErrorKind::TimedOut`]). If data sent to
+/// the peer is not acknowledged within about this time, the kernel drops the connection, and the
+/// next call fails with `ETIMEDOUT`. So a peer that reads very slowly is also disconnected if its
+/// receive buffer stays full for the whole time.
 ///
-/// The time also applies to the FIN, and replaces that of keepalive. If the link is cut for longer,
-/// the peer may learn only from its own keepalive that the connection is gone.
+/// The timeout also applies to the FIN, and replaces the keepalive timeout. If the link is down for
+/// longer, the peer may learn only from its own keepalive probes that the connection is gone.
 ///
 /// # Errors
 /// `setsockopt error: SO_RCVTIMEO and TCP_USER_TIMEOUT: …`: the time is out of range.
 pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
     let names = "SO_RCVTIMEO and TCP_USER_TIMEOUT";
     let time = Duration::from_secs(seconds.into());
-    let in_range = (1..=2_147_483).contains(&seconds); // in milliseconds it must fit in a C int
+    let in_range = (1..=2_147_483).contains(&seconds); // the milliseconds must fit in a C int
     ensure!(
         in_range,
         "setsockopt error: {names}: {seconds}s is out of range"
@@ -149,7 +149,7 @@ pub fn set_idle_timeout(connfd: &Sockfd, seconds: u32) -> Result<()> {
     both.with_context(|| format!("setsockopt error: {names}"))
 }
 
-/// read(2) on a socket.
+/// Calls read(2) on a socket.
 pub(crate) fn read(sockfd: &Sockfd, buf: &mut [u8]) -> io::Result<usize> {
     trace_sleep(sockfd, format_args!("read({sockfd})"));
     let n = unistd::read(sockfd, buf).map_err(|why| idle(sockfd, why));
@@ -157,7 +157,7 @@ pub(crate) fn read(sockfd: &Sockfd, buf: &mut [u8]) -> io::Result<usize> {
     n
 }
 
-/// The error of a read. With SO_RCVTIMEO, `EAGAIN` means `idle for …`.
+/// Converts an error from read. If SO_RCVTIMEO is set, `EAGAIN` becomes `idle for …`.
 pub(crate) fn idle(sockfd: &Sockfd, why: Errno) -> io::Error {
     if why == Errno::EAGAIN {
         if let Ok(Some(time)) = sockfd.0.read_timeout() {
@@ -170,13 +170,13 @@ pub(crate) fn idle(sockfd: &Sockfd, why: Errno) -> io::Error {
 /// Performs the three-way handshake, and blocks until it is complete:
 /// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html) (connect函数, 三次握手).
 ///
-/// Without a bind, the kernel chooses the source address and an ephemeral port.
+/// If the socket is not bound, the kernel chooses the source address and an ephemeral port.
 ///
 /// # Errors
-/// `connect error: ADDRESS:PORT: …`: no server listens there (`ECONNREFUSED`), no host answers
-/// (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`), or this host's ephemeral ports
-/// are used up (`EADDRNOTAVAIL`). In a program that has called [`Signal`](crate::Signal) it may be
-/// interrupted (`EINTR`); then call it again.
+/// `connect error: ADDRESS:PORT: …`: no server listens at this address (`ECONNREFUSED`), no host
+/// answers (`ETIMEDOUT`), there is no route (`ENETUNREACH`, `EHOSTUNREACH`), or this host has no
+/// free ephemeral ports (`EADDRNOTAVAIL`). In a program that has called [`Signal`](crate::Signal),
+/// a signal may interrupt Connect (`EINTR`); in that case, call Connect again.
 ///
 /// # Examples
 /// ```
@@ -198,11 +198,11 @@ pub fn Connect(sockfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
 /// Assigns a local address and port to a socket:
 /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html) (bind函数).
 ///
-/// With port 0 the kernel chooses a free port, and [`Getsockname`] returns it.
+/// If the port is 0, the kernel chooses a free port, which [`Getsockname`] returns.
 ///
 /// # Errors
-/// `bind error: ADDRESS:PORT: …`: another socket uses it (`EADDRINUSE`), the address is not one of
-/// this host's (`EADDRNOTAVAIL`), a port below 1024 requires a privilege (`EACCES`).
+/// `bind error: ADDRESS:PORT: …`: another socket uses the port (`EADDRINUSE`), this host does not
+/// have the address (`EADDRNOTAVAIL`), or a port below 1024 requires a privilege (`EACCES`).
 ///
 /// # Examples
 /// ```
@@ -220,15 +220,15 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
     bound.with_context(|| format!("bind error: {myaddr}"))
 }
 
-/// Makes a socket passive, which moves it from CLOSED to LISTEN:
+/// Makes a socket passive, so that its state changes from CLOSED to LISTEN:
 /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html) (listen函数).
 ///
-/// `backlog` is how many completed connections the kernel queues until [`Accept`] takes them. Linux
-/// limits it to `net.core.somaxconn`, and queues one more than that. See
+/// `backlog` is the number of completed connections that the kernel queues until [`Accept`] takes
+/// them. Linux limits this number to `net.core.somaxconn`, and queues one connection more. See
 /// [the figures](crate::doc::figures).
 ///
 /// # Errors
-/// `listen error: …`: another socket listens there (`EADDRINUSE`).
+/// `listen error: …`: another socket already listens on this port (`EADDRINUSE`).
 ///
 /// # Examples
 /// ```
@@ -239,7 +239,7 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 /// Listen(&listenfd, LISTENQ)?;
 ///
 /// let sockfd = Socket(AF_INET, SOCK_STREAM, 0)?;
-/// Connect(&sockfd, Getsockname(&listenfd)?)?; // it is complete before accept is called
+/// Connect(&sockfd, Getsockname(&listenfd)?)?; // completes before accept is called
 /// # Ok(())
 /// # }
 /// ```
@@ -253,7 +253,7 @@ pub fn Listen(sockfd: &Sockfd, backlog: i32) -> Result<()> {
 /// [getsockname(2)](https://man7.org/linux/man-pages/man2/getsockname.2.html).
 ///
 /// # Errors
-/// `getsockname error: DESCRIPTOR: …`: it is not an IPv4 or IPv6 socket (`EAFNOSUPPORT`).
+/// `getsockname error: DESCRIPTOR: …`: the socket is not an IPv4 or IPv6 socket (`EAFNOSUPPORT`).
 pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
     let name = sockfd.0.local_addr().and_then(internet);
     name.with_context(|| format!("getsockname error: {sockfd}"))
@@ -262,8 +262,8 @@ pub fn Getsockname(sockfd: &Sockfd) -> Result<SocketAddr> {
 /// Closes one or both halves of a connection:
 /// [shutdown(2)](https://man7.org/linux/man-pages/man2/shutdown.2.html).
 ///
-/// With [`SHUT_WR`] it is the half-close (四次挥手): the FIN follows everything that was written, and
-/// this end can still read.
+/// [`SHUT_WR`] performs a half-close (四次挥手): the FIN follows all data already written, and this end
+/// can still read.
 ///
 /// # Errors
 /// `shutdown error: …`: the socket is no longer connected (`ENOTCONN`).
@@ -274,17 +274,18 @@ pub fn Shutdown(sockfd: &Sockfd, how: How) -> Result<()> {
     shut.context("shutdown error")
 }
 
-/// Takes the first connection from the completed connection queue, and blocks while that is empty:
-/// [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html) (accept函数).
+/// Takes the first connection from the completed connection queue, and blocks while the queue is
+/// empty: [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html) (accept函数).
 ///
-/// It returns a new descriptor, which is close-on-exec, and the client's address. It is for IPv4
-/// and IPv6. Accept restarts after a signal (`EINTR`), so a handler that only sets a flag does not
-/// end it; shut the listening socket down in the handler. On a transient error, such as having no
-/// free descriptors, it prints the first one and retries every 100 ms.
+/// Accept supports IPv4 and IPv6, and returns a new close-on-exec descriptor and the client's
+/// address. If a signal interrupts the call (`EINTR`), Accept restarts it. So a handler that only
+/// sets a flag does not end the wait; instead, shut down the listening socket in the handler. After
+/// a transient error, such as having no free descriptors, Accept prints the first error and retries
+/// every 100 ms.
 ///
 /// # Errors
-/// `accept error: …`: the socket can never accept (`EINVAL`, `EBADF`, `ENOTSOCK`, `EOPNOTSUPP`), or
-/// it is non-blocking and the queue is empty (`EAGAIN`).
+/// `accept error: …`: the socket can never accept a connection (`EINVAL`, `EBADF`, `ENOTSOCK`,
+/// `EOPNOTSUPP`), or the socket is non-blocking and the queue is empty (`EAGAIN`).
 ///
 /// # Examples
 /// ```
@@ -330,7 +331,7 @@ pub fn Accept(listenfd: &Sockfd) -> Result<(Sockfd, SocketAddr)> {
     }
 }
 
-/// The kernel's socket address as the standard library's type.
+/// Converts the kernel's socket address to the standard library's type.
 fn internet(address: SockAddr) -> io::Result<SocketAddr> {
     address.as_socket().ok_or(Errno::EAFNOSUPPORT.into())
 }
@@ -376,7 +377,7 @@ mod tests {
         Bind(&bound, "127.0.0.1:0".parse().unwrap()).unwrap();
         let datagrams = Socket(AF_INET, Type::DGRAM, 0).unwrap();
         let shut_down = listening();
-        Shutdown(&shut_down, SHUT_RDWR).unwrap(); // as a signal handler may do it
+        Shutdown(&shut_down, SHUT_RDWR).unwrap(); // a signal handler may also do this
         let non_blocking = listening();
         non_blocking.0.set_nonblocking(true).unwrap();
         let file = OwnedFd::from(File::open("/dev/null").unwrap());

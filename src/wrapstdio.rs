@@ -1,6 +1,4 @@
-//! Fgets and Fputs.
-//!
-//! The book's `lib/wrapstdio.c`.
+//! Fgets and Fputs, as in the book's `lib/wrapstdio.c`.
 
 use crate::error::StdoutClosed;
 use crate::readline::read_line;
@@ -10,8 +8,8 @@ use anyhow::{Context, Result};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 
-/// C's `stdin`: a buffered stream. Its read(2) waits even if a shell has made the descriptor
-/// non-blocking.
+/// Returns a buffered stream, like C's `stdin`, which waits for input even if a shell has made the
+/// descriptor non-blocking.
 pub(crate) fn input(fd: impl AsFd) -> BufReader<impl Read> {
     BufReader::new(Stdin(Blocking(fd)))
 }
@@ -25,15 +23,15 @@ impl<Fd: AsFd> Read for Stdin<Fd> {
     }
 }
 
-/// Reads a line into `line`, including its newline, and returns its length in bytes; `None` is end
-/// of file, C's `NULL`.
+/// Reads a line, including its newline, into `line`, and returns the number of bytes, or `None` at
+/// end of file (`NULL` in C).
 ///
-/// It replaces [fgets(3)](https://man7.org/linux/man-pages/man3/fgets.3.html), and adds no NUL.
-/// A line of more than `maxline` bytes is returned in pieces of `maxline`. A last line without a
-/// newline is returned without one.
+/// Fgets replaces [fgets(3)](https://man7.org/linux/man-pages/man3/fgets.3.html), and adds no NUL.
+/// A line of more than `maxline` bytes is returned in pieces of `maxline` bytes. If the last line
+/// has no newline, none is added.
 ///
 /// # Errors
-/// `fgets error: standard input: …`: it is a directory (`EISDIR`).
+/// `fgets error: standard input: …`: standard input is a directory (`EISDIR`).
 pub fn Fgets(line: &mut Vec<u8>, maxline: usize, fp: &mut impl BufRead) -> Result<Option<usize>> {
     let n = read_line(fp, line, maxline);
     match n {
@@ -44,13 +42,13 @@ pub fn Fgets(line: &mut Vec<u8>, maxline: usize, fp: &mut impl BufRead) -> Resul
     Ok((n > 0).then_some(n))
 }
 
-/// Writes a line to standard output, byte for byte, and unbuffered: each Fputs is one
+/// Writes a line to standard output, byte for byte and without buffering: each call is one
 /// [write(2)](https://man7.org/linux/man-pages/man2/write.2.html).
 ///
-/// Its errors are about standard output, so do not pass it any other descriptor.
+/// The errors name standard output, so do not pass any other descriptor to Fputs.
 ///
 /// # Errors
-/// [`StdoutClosed`] if no process reads standard output any more; otherwise `fputs error: standard
+/// [`StdoutClosed`], if standard output no longer has a reader; otherwise `fputs error: standard
 /// output: …`: the disk is full (`ENOSPC`).
 pub fn Fputs(line: &[u8], stdout: impl AsFd) -> Result<()> {
     let put = Blocking(stdout).write_all(line);

@@ -1,6 +1,4 @@
-//! Writen: calls write until all bytes are written.
-//!
-//! The book's `lib/writen.c`.
+//! Writen (the book's `lib/writen.c`): calls write until all bytes are written.
 
 use crate::retry::retry;
 use crate::sockfd::Sockfd;
@@ -12,14 +10,13 @@ use nix::unistd::write;
 /// is in the socket's send buffer (TCP输出; see [the figures](crate::doc::figures)).
 ///
 /// When the send buffer is full, the kernel puts the caller to sleep. When Writen returns, the
-/// caller can reuse `buf`, but the peer's TCP may not have received the bytes yet, and never will
-/// if the connection fails.
+/// caller can reuse `buf`, but the peer's TCP may not yet have received the bytes, and if the
+/// connection fails, they may never arrive.
 ///
 /// # Errors
 /// `writen error: …`: the peer reset the connection (`ECONNRESET`); the connection no longer
-/// accepts data (`EPIPE`; Rust programs ignore the SIGPIPE that comes with it); or the peer
-/// acknowledged nothing for too long (`ETIMEDOUT`; see
-/// [`set_idle_timeout`](crate::set_idle_timeout)).
+/// accepts data (`EPIPE`; Rust programs ignore the accompanying SIGPIPE); or the peer acknowledged
+/// nothing for too long (`ETIMEDOUT`; see [`set_idle_timeout`](crate::set_idle_timeout)).
 ///
 /// # Examples
 /// ```

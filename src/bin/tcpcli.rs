@@ -1,4 +1,4 @@
-//! The echo client: sends what is typed, and prints what comes back.
+//! The echo client: sends each line that is typed, and prints the echo.
 
 use anyhow::Result;
 use clap::Parser;
@@ -16,10 +16,10 @@ fn main() {
     }
 }
 
-/// The listing's main. Each step that is not in the listing is marked `added`.
+/// Does what main does in the listing. Each step that is not in the listing is marked `added`.
 fn tcpcli(args: &Args) -> Result<()> {
     let mut servaddr = args.ip_address; // sin_family, sin_addr: the option parser calls Inet_pton
-    servaddr.set_port(args.port); // sin_port, with its htons
+    servaddr.set_port(args.port); // sin_port, including htons
 
     let sockfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET or AF_INET6
 
@@ -33,7 +33,7 @@ fn tcpcli(args: &Args) -> Result<()> {
         str_cli(stdin(), &sockfd, stdout())?; // do it all
     }
 
-    exit(0); // the kernel closes sockfd: the FIN (never returns, so there is no Ok(()))
+    exit(0); // the kernel closes sockfd, which sends the FIN; exit never returns, hence no Ok(())
 }
 
 // Also added: the options.

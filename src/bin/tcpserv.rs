@@ -1,4 +1,4 @@
-//! The echo server: a child for each client.
+//! The echo server: forks a child for each client.
 
 use anyhow::Result;
 use clap::Parser;
@@ -15,10 +15,10 @@ fn main() {
     }
 }
 
-/// The listing's main. Each step that is not in the listing is marked `added`.
+/// Does what main does in the listing. Each step that is not in the listing is marked `added`.
 fn tcpserv(args: &Args) -> Result<()> {
     let mut servaddr = args.address; // sin_family, sin_addr: INADDR_ANY without --bind
-    servaddr.set_port(args.port); // sin_port, with its htons
+    servaddr.set_port(args.port); // sin_port, including htons
 
     let listenfd = Socket(family(servaddr), SOCK_STREAM, 0)?; // AF_INET or AF_INET6
 
@@ -28,40 +28,40 @@ fn tcpserv(args: &Args) -> Result<()> {
 
     Listen(&listenfd, args.backlog)?; // LISTENQ by default
 
-    Signal(SIGCHLD, sig_chld)?; // added: no zombies (the book adds it later in the chapter)
+    Signal(SIGCHLD, sig_chld)?; // added: no zombies (the book adds this call later in the chapter)
     let myaddr = Getsockname(&listenfd)?; // added: with --port 0 the kernel chooses the port
     err_msg(format_args!("listening on {myaddr}")); // added: a message on standard error
 
     loop {
-        wait_for_room(args.max_clients); // added: at this limit, waits until a child exits
+        wait_for_room(args.max_clients); // added: at the limit, waits until a child terminates
 
-        // A SocketAddr knows its length, so there is no clilen. Accept returns an error only if
-        // listenfd can never accept.
+        // A SocketAddr includes its length, so there is no clilen. Accept returns an error only if
+        // listenfd can never accept a connection.
         let (connfd, cliaddr) = Accept(&listenfd)?;
 
         // SAFETY: this process is single-threaded, so no other thread holds a lock that the child
-        // could never get.
-        let childpid = unsafe { Fork() }; // Ok(Child) for C's 0, Ok(Parent), or Err for -1
+        // could never acquire.
+        let childpid = unsafe { Fork() }; // in C, Ok(Child) is 0, Ok(Parent) is > 0, and Err is -1
         if let Ok(ForkResult::Child) = childpid {
-            Close(listenfd); // close listening socket (a move in a loop: _exit never returns)
+            Close(listenfd); // close listening socket (a move is allowed, as _exit never returns)
             set_timeout(&connfd, args); // added: --idle-timeout
             // process the request
             if let Err(error) = str_echo(&connfd) {
-                err_ret(&error.context(cliaddr)); // the client's address, then the error
-                _exit(1); // C's err_sys in str_echo
+                err_ret(&error.context(cliaddr)); // prints the client's address, then the error
+                _exit(1); // in C, str_echo calls err_sys, which exits
             }
-            _exit(0); // the kernel closes connfd: the FIN (C's exit also flushes stdio)
+            _exit(0); // the kernel closes connfd, which sends the FIN (C's exit also flushes stdio)
         }
         if let Err(error) = childpid {
-            err_ret(&error.context(cliaddr)); // added: the server continues; connfd has no child
+            err_ret(&error.context(cliaddr)); // added: the server continues without this child
         }
-        Close(connfd); // parent closes connected socket: no FIN, the child still holds it
+        Close(connfd); // parent closes connected socket (no FIN, because the child still holds it)
     }
 }
 
 // Also added: the options, and the two functions used above.
 
-// clap turns this struct into the option parser and --help: each `///` is a help text.
+// clap generates the option parser and --help from this struct; each `///` is a help text.
 
 /// Echo server of UNIX Network Programming, chapter 5: forks a child for each client, which
 /// sends back everything the client sends.
@@ -88,7 +88,7 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_clients: u32,
 
-    // The range is that of set_idle_timeout.
+    // set_idle_timeout accepts the same range.
     /// Disconnect a client that sends nothing, or reads none of its echo, for about this long
     #[arg(long, value_name = "SECONDS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=2_147_483))]
@@ -100,7 +100,7 @@ struct Args {
 }
 
 fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
-    Setsockopt(listenfd, SO_REUSEADDR, true)?; // a restarted server can bind in TIME_WAIT
+    Setsockopt(listenfd, SO_REUSEADDR, true)?; // a restarted server can bind despite TIME_WAIT
     Setsockopt(listenfd, SO_KEEPALIVE, true)?; // inherited by connfd: detects a dead client host
     Setsockopt(listenfd, TCP_NODELAY, true)?; // inherited by connfd: sends each echo at once
     if servaddr.is_ipv6() {
@@ -109,7 +109,7 @@ fn set_options(listenfd: &Sockfd, servaddr: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// --idle-timeout, in the child.
+/// Applies --idle-timeout in the child.
 fn set_timeout(connfd: &Sockfd, args: &Args) {
     let timeout = args.idle_timeout;
     if let Some(Err(error)) = timeout.map(|seconds| set_idle_timeout(connfd, seconds)) {

@@ -1,6 +1,6 @@
-//! The trace of `--trace`: see [`trace_start`].
+//! The trace that `--trace` prints (see [`trace_start`]).
 //!
-//! Without `--trace`, each wrapper only checks a flag: no system call, no formatting.
+//! Without `--trace`, each wrapper only checks a flag, without any system call or formatting.
 
 mod state;
 
@@ -22,24 +22,25 @@ use std::{fs, mem, process, thread};
 
 static ON: AtomicBool = AtomicBool::new(false);
 
-/// Under a trace, the sockets seen so far, by descriptor: the socket's cookie, and the ends of its
-/// connection, because in TIME_WAIT or after a reset a socket does not know its peer.
+/// The sockets traced so far, by descriptor: each socket's cookie and the ends of its connection,
+/// because a socket in TIME_WAIT, or after a reset, no longer knows its peer.
 static SEEN: Mutex<BTreeMap<RawFd, (u64, Option<Ends>)>> = Mutex::new(BTreeMap::new());
 
-/// Starts the trace, in this process and in the children that it will fork: each call of the
-/// listings, where each process is blocked, and the TCP states (TCP状态转换图).
+/// Starts the trace in this process and in the children it will fork. The trace shows each call in
+/// the listings, where each process is blocked, and the TCP states (TCP状态转换图).
 ///
-/// Each line on standard error has the time, the process, the state of the socket, and the call
-/// with its result. The time has the form of `tcpdump -tt`, so the lines of both can be sorted
-/// together. A call that sends a segment (connect, Writen, shutdown, close) is printed when it
-/// begins, followed by its error or the state that it led to. Any other call is printed when it
-/// returns, and also beforehand, with `sleeps`, if it has to wait. If standard error is full, the
-/// process waits.
+/// Each line on standard error shows the time, the process, the state of the socket, and the call
+/// with its result. The time is in the format of `tcpdump -tt`, so the lines from both programs can
+/// be sorted together. A call that sends a segment (connect, Writen, shutdown, close) is printed
+/// when it begins, followed by its error or the resulting state. Any other call is printed when it
+/// returns, and also beforehand, with the word `sleeps`, if the call has to wait. If standard error
+/// is full, the process waits.
 ///
-/// `holds` lists the sockets that were created or accepted after trace_start. Because a process
-/// cannot print what its own exit does, [`exit`](crate::exit) and [`_exit`](crate::_exit) close
-/// them under a trace, and print the states that follow, for at most one second; but not in a
-/// process with other threads, without /proc, or with no free descriptor.
+/// The word `holds` precedes a list of the sockets created or accepted after the call to
+/// trace_start. Because a process cannot print the effect of its own exit, [`exit`](crate::exit)
+/// and [`_exit`](crate::_exit) close these sockets if the trace is on, and print the states that
+/// follow, for at most one second. The states are not printed in a process with other threads,
+/// without /proc, or without a free descriptor.
 pub fn trace_start() {
     ON.store(true, Ordering::Relaxed);
 }
@@ -48,13 +49,13 @@ fn on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Prints that a call sleeps, if it will: if its descriptor has nothing to read.
+/// Prints that a call sleeps, if its descriptor has nothing to read.
 pub(crate) fn trace_sleep(fd: impl AsFd, call: impl Display) {
     if on() {
         let number = fd.as_fd().as_raw_fd();
         let ends = open().get(&number).and_then(|(_, ends)| *ends);
-        // Both precede the poll. Otherwise, if a FIN arrives in between, the trace would print
-        // `CLOSE_WAIT read(4) sleeps`.
+        // The time and the state are read before the poll. Otherwise, if a FIN arrived in between,
+        // the trace would print `CLOSE_WAIT read(4) sleeps`.
         let (when, state) = (SystemTime::now(), state(number, ends));
         if wait(fd, PollFlags::POLLIN, PollTimeout::ZERO).is_ok_and(|ready| !ready) {
             event(when, state, format_args!("{call} sleeps"));
@@ -62,14 +63,14 @@ pub(crate) fn trace_sleep(fd: impl AsFd, call: impl Display) {
     }
 }
 
-/// `trace!(sockfd, result, "call({sockfd})")`: see [`returned`].
+/// Calls [`returned`]: `trace!(sockfd, result, "call({sockfd})")`.
 macro_rules! trace {
     ($sockfd:expr, $result:expr, $($call:tt)*) => {
         crate::trace::returned($sockfd, &$result, format_args!($($call)*))
     };
 }
 
-/// `sends!(sockfd, call, "shutdown({sockfd})")`: see [`sending`].
+/// Calls [`sending`]: `sends!(sockfd, call, "shutdown({sockfd})")`.
 macro_rules! sends {
     ($sockfd:expr, $call:expr, $($text:tt)*) => {
         crate::trace::sending($sockfd, $call, format_args!($($text)*))
@@ -77,8 +78,8 @@ macro_rules! sends {
 }
 pub(crate) use {sends, trace};
 
-/// Prints a call that has returned, with or without a socket. If a signal interrupted it, its
-/// caller restarts it.
+/// Prints a call that has returned, and the state of the socket if there is one. If a signal
+/// interrupted the call, the wrapper restarts it.
 pub(crate) fn returned<'a>(
     sockfd: impl Into<Option<&'a Sockfd>>,
     result: &Result<impl Debug, impl Borrow<Error>>,
@@ -86,7 +87,7 @@ pub(crate) fn returned<'a>(
 ) {
     if on() {
         let sockfd = sockfd.into();
-        // The state before the time: so the socket was in this state by then.
+        // The state is read before the time, so the socket was already in this state at that time.
         let state = sockfd.map_or(TcpState::UNKNOWN, |sockfd| look(sockfd).0);
         let mut text = format!("{call} = {}", shown(result));
         if let (TcpState::LISTEN, Some(listenfd), Ok(_)) = (state, sockfd, result) {
@@ -101,7 +102,7 @@ pub(crate) fn returned<'a>(
     }
 }
 
-/// The result of a call as C shows it: `3`, or `-1, Connection refused (os error 111)`.
+/// Formats the result of a call as in C: `3`, or `-1, Connection refused (os error 111)`.
 fn shown(result: &Result<impl Debug, impl Borrow<Error>>) -> String {
     match result.as_ref().map_err(Borrow::borrow) {
         Ok(value) => format!("{value:?}").replace("()", "0"), // Rust's () is C's 0
@@ -109,7 +110,7 @@ fn shown(result: &Result<impl Debug, impl Borrow<Error>>) -> String {
     }
 }
 
-/// Makes a call that sends a segment. Prints it first, then its error or the state that it led to.
+/// Prints a call that sends a segment, makes the call, and prints its error or the resulting state.
 pub(crate) fn sending(
     sockfd: &Sockfd,
     call: impl FnOnce() -> io::Result<()>,
@@ -130,7 +131,7 @@ pub(crate) fn sending(
     result
 }
 
-/// Prints a close that begins, and what the process will hold after it.
+/// Prints a close before it begins, and the sockets that the process will hold afterwards.
 pub(crate) fn closes(sockfd: &Sockfd) {
     if on() {
         let (state, _) = look(sockfd);
@@ -146,7 +147,7 @@ pub(crate) fn print_state(sockfd: &Sockfd) {
     }
 }
 
-/// The state of a socket, and the ends of its connection.
+/// Returns the state of a socket, and the ends of its connection.
 fn look(sockfd: &Sockfd) -> (TcpState, Option<Ends>) {
     let number = sockfd.0.as_raw_fd();
     let ends = || Some((sockfd.0.local_addr().ok()?, sockfd.0.peer_addr().ok()?));
@@ -157,15 +158,15 @@ fn look(sockfd: &Sockfd) -> (TcpState, Option<Ends>) {
     (state(number, *known), *known)
 }
 
-/// The sockets seen so far that are still open. A number whose cookie has changed is another file's
-/// now.
+/// Returns the sockets traced so far that are still open. If the cookie of a descriptor has
+/// changed, the descriptor now refers to another file.
 fn open() -> MutexGuard<'static, BTreeMap<RawFd, (u64, Option<Ends>)>> {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     seen.retain(|number, (its, _)| cookie(*number) == *its);
     seen
 }
 
-/// What this process holds: `holds fd 3 LISTEN, fd 4 ESTABLISHED`.
+/// Lists the sockets that this process holds: `holds fd 3 LISTEN, fd 4 ESTABLISHED`.
 fn holds() -> String {
     let its =
         |(fd, (_, ends)): (&RawFd, &(u64, _))| format!("fd {fd} {}", state(*fd, *ends).name());
@@ -180,8 +181,8 @@ fn holds() -> String {
     )
 }
 
-/// Forks, and prints that in both processes. The parent's line has the time at which fork began, so
-/// that it precedes those of the child.
+/// Forks, and prints a line in both processes. The parent's line has the time at which fork began,
+/// so that this line precedes the child's lines.
 pub(crate) fn forking(fork: impl FnOnce() -> io::Result<ForkResult>) -> io::Result<ForkResult> {
     if !on() {
         return fork();
@@ -198,8 +199,8 @@ pub(crate) fn forking(fork: impl FnOnce() -> io::Result<ForkResult>) -> io::Resu
     forked
 }
 
-/// For `exit` and `_exit`, under a trace: closes the open sockets, as the exit would, and prints
-/// that and each state that follows.
+/// If the trace is on, closes the open sockets, as `exit` or `_exit` would, and prints each close
+/// and each state that follows.
 pub(crate) fn exits(call: Arguments) {
     if !on() {
         return;
@@ -207,11 +208,11 @@ pub(crate) fn exits(call: Arguments) {
     print(format_args!("{call}, {}", holds()));
     let threads = fs::read_dir("/proc/self/task").map(|threads| threads.count());
     if !matches!(threads, Ok(1)) {
-        return; // another thread may use them: the exit itself will close them
+        return; // another thread may still use the sockets; the exit itself will close them
     }
     for (number, (_, ends)) in mem::take(&mut *open()) {
         let state = state(number, ends);
-        // If the kernel's table does not know the connection now, it will not report what follows.
+        // If the connection is not in the kernel's table now, later states cannot be seen.
         let watched = ends.filter(|ends| !is_last(state) && !is_last(find(*ends)));
         event_now(state, format_args!("close({number})"));
         let _ = close(number);
@@ -221,8 +222,8 @@ pub(crate) fn exits(call: Arguments) {
     }
 }
 
-/// Prints each new state of a closed connection until there are no more, or for one second if the
-/// peer sends no FIN.
+/// Prints each new state of a closed connection until the last one, or for one second if the peer
+/// does not send a FIN.
 fn watch(number: RawFd, (local, peer): Ends) {
     let end = Instant::now() + Duration::from_secs(1);
     let mut printed = None;
@@ -240,12 +241,12 @@ fn watch(number: RawFd, (local, peer): Ends) {
     event_now(find((local, peer)), text);
 }
 
-/// Whether no state follows that could be seen, apart from CLOSED after TIME_WAIT.
+/// Returns whether this is the last state that can be seen, apart from CLOSED after TIME_WAIT.
 fn is_last(state: TcpState) -> bool {
     [TcpState::TIME_WAIT, TcpState::CLOSED, TcpState::UNKNOWN].contains(&state)
 }
 
-/// Prints what is not about one socket. A signal handler may call it.
+/// Prints a line that is not about a particular socket. A signal handler may call this function.
 pub(crate) fn print(text: impl Display) {
     if on() {
         event_now(TcpState::UNKNOWN, text);
@@ -256,7 +257,7 @@ fn event_now(state: TcpState, text: impl Display) {
     event(SystemTime::now(), state, text);
 }
 
-/// Writes the line of an event. A signal handler may call it.
+/// Writes the line for an event. A signal handler may call this function.
 fn event(when: SystemTime, state: TcpState, text: impl Display) {
     let since = when.duration_since(SystemTime::UNIX_EPOCH);
     let (seconds, micros) = since.map_or((0, 0), |time| (time.as_secs(), time.subsec_micros()));

@@ -1,8 +1,8 @@
-//! The state of a TCP connection (TCP状态转换图), as the kernel reports it: from its socket (TCP_INFO)
-//! or, once that is closed, from the table of sockets that `ss` shows (sock_diag(7)).
+//! The state of a TCP connection (TCP状态转换图), as the kernel reports it: from the socket (TCP_INFO)
+//! or, once the socket is closed, from the table of sockets that `ss` shows (sock_diag(7)).
 //!
-//! Looking up one connection is fast no matter how many exist, so even a state that lasts for
-//! microseconds can be seen. Reading /proc/net/tcp would be too slow.
+//! Looking up one connection is fast no matter how many connections exist, so even a state that
+//! lasts only microseconds can be seen. Reading /proc/net/tcp would be too slow.
 
 use nix::libc::{self, c_int, socklen_t};
 use socket2::{Domain, Socket, Type};
@@ -11,73 +11,73 @@ use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 
-/// A state of the diagram, by the number that Linux gives it.
+/// A state in the diagram, represented by its number in Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TcpState(u8);
 
 impl TcpState {
-    /// The kernel does not report it, or there is no socket.
+    /// The kernel does not report the state, or there is no socket.
     pub(super) const UNKNOWN: TcpState = TcpState(0);
     pub(super) const TIME_WAIT: TcpState = TcpState(6);
     pub(super) const CLOSED: TcpState = TcpState(7);
     pub(super) const LISTEN: TcpState = TcpState(10);
 
-    /// The name as the diagram spells it: `FIN_WAIT_2`. UNKNOWN has none.
+    /// Returns the name as spelled in the diagram, such as `FIN_WAIT_2`; UNKNOWN has an empty name.
     pub(super) fn name(self) -> &'static str {
-        // In the order of the kernel's numbers, from 0 on.
+        // The names are in the order of the kernel's numbers, starting from 0.
         const NAMES: &str = " ESTABLISHED SYN_SENT SYN_RCVD FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT \
             CLOSED CLOSE_WAIT LAST_ACK LISTEN CLOSING";
         NAMES.split(' ').nth(self.0.into()).unwrap_or_default()
     }
 }
 
-/// The addresses of a connection: its own, then the peer's.
+/// The addresses of a connection: the local address, then the peer's address.
 pub(super) type Ends = (SocketAddr, SocketAddr);
 
-/// The state of an open socket.
+/// Returns the state of an open socket.
 ///
-/// In TIME_WAIT the kernel detaches the connection from its socket, even if that is still open: the
-/// socket reports CLOSED, but the table has the state.
+/// In TIME_WAIT, the kernel detaches the connection from its socket, even if the socket is still
+/// open: the socket reports CLOSED, but the table has the actual state.
 pub(super) fn state(number: RawFd, ends: Option<Ends>) -> TcpState {
-    let [state] = getsockopt(number, libc::IPPROTO_TCP, libc::TCP_INFO); // its first field
+    let [state] = getsockopt(number, libc::IPPROTO_TCP, libc::TCP_INFO); // tcpi_state comes first
     match (TcpState(state), ends) {
         (TcpState::CLOSED, Some(ends)) => find(ends),
         (state, _) => state,
     }
 }
 
-/// The number of connections that a listening socket has queued for accept.
+/// Returns the number of connections that are queued for accept on a listening socket.
 pub(super) fn queued(listenfd: RawFd) -> u32 {
     const LEN: usize = offset_of!(libc::tcp_info, tcpi_unacked) + size_of::<u32>();
     let [.., a, b, c, d] = getsockopt::<LEN>(listenfd, libc::IPPROTO_TCP, libc::TCP_INFO);
     u32::from_ne_bytes([a, b, c, d])
 }
 
-/// SO_COOKIE: a number that no other socket has. 0 if the descriptor is not a socket.
+/// Returns SO_COOKIE, a number that no other socket has, or 0 if the descriptor is not a socket.
 pub(super) fn cookie(number: RawFd) -> u64 {
     u64::from_ne_bytes(getsockopt(number, libc::SOL_SOCKET, libc::SO_COOKIE))
 }
 
-/// The first bytes of a socket option. All are 0 if the kernel does not know it, or this is not a
-/// socket.
+/// Returns the first bytes of a socket option. All bytes are 0 if the kernel does not know the
+/// option, or if the descriptor is not a socket.
 fn getsockopt<const LEN: usize>(number: RawFd, level: c_int, name: c_int) -> [u8; LEN] {
     let mut value = [0; LEN];
     let mut len = LEN as socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes, and `value` has that many. A descriptor that
-    // is closed, or is not a socket, causes an error.
+    // SAFETY: the kernel writes at most `len` bytes, which is the size of `value`. If the
+    // descriptor is closed or is not a socket, the call returns an error.
     let _ = unsafe { libc::getsockopt(number, level, name, (&raw mut value).cast(), &raw mut len) };
     value
 }
 
-/// The state of one end of a connection in the kernel's table. It is CLOSED if the kernel answers
-/// with an error, because it does not know the connection (any more) or has no table; UNKNOWN if it
-/// cannot be asked.
+/// Returns the state of one end of a connection in the kernel's table. The state is CLOSED if the
+/// kernel answers with an error, because the connection is not (or no longer) in the table or there
+/// is no table, and UNKNOWN if the kernel cannot be queried.
 pub(super) fn find(ends: Ends) -> TcpState {
     let answer = ask(ends).unwrap_or([0; 256]); // all 0 is UNKNOWN
-    // A `struct nlmsghdr`, then a `struct inet_diag_msg` or an error number (ENOENT).
+    // The answer is a `struct nlmsghdr` followed by a `struct inet_diag_msg` or an error (ENOENT).
     let nlmsg_type = u16::from_ne_bytes([answer[4], answer[5]]);
     match (i32::from(nlmsg_type), TcpState(answer[17])) {
-        // Instead of a connection that is gone, the kernel may report the listening socket.
+        // If the connection is gone, the kernel may report the listening socket instead.
         (libc::NLMSG_ERROR, _) | (_, TcpState::LISTEN) => TcpState::CLOSED,
         (_, idiag_state) => idiag_state,
     }
@@ -92,10 +92,9 @@ fn ask(ends: Ends) -> io::Result<[u8; 256]> {
     Ok(answer)
 }
 
-/// A `struct nlmsghdr` and a `struct inet_diag_req_v2`, field by field.
+/// Builds a `struct nlmsghdr` and a `struct inet_diag_req_v2`, field by field.
 fn question((local, peer): Ends) -> Vec<u8> {
-    // The kernel knows a connection over IPv4 by its IPv4 addresses, even if the socket is an IPv6
-    // one.
+    // The kernel identifies an IPv4 connection by its IPv4 addresses, even on an IPv6 socket.
     let family = Domain::for_address(SocketAddr::new(local.ip().to_canonical(), 0));
     let octets = |address: SocketAddr| match address.ip().to_canonical() {
         IpAddr::V4(ip) => [ip.octets(), [0; 4], [0; 4], [0; 4]].concat(),
@@ -166,8 +165,8 @@ mod tests {
         }
     }
 
-    /// With this option the listener ignores the third segment, so the entry stays in the
-    /// incomplete connection queue.
+    /// With TCP_DEFER_ACCEPT, the listener ignores the third segment of the handshake, so the
+    /// connection stays in the incomplete connection queue.
     #[test]
     fn an_entry_in_the_incomplete_connection_queue_is_in_syn_rcvd() {
         sockopt_impl!(
