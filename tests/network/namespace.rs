@@ -17,8 +17,8 @@ use std::process::{Command, Stdio};
 
 /// `veth0` is the kernel's end of the link, where tcpserv and tcpcli run. `veth1` is the end where
 /// the test plays the other host. The other host's MAC address is preset, so that the kernel
-/// sends no ARP requests. `gso_max_segs 1` makes the kernel cut the data into segments itself
-/// instead of leaving this to the network card.
+/// sends no ARP requests. With `gso_max_segs 1`, the kernel splits data into segments instead of
+/// leaving this to the network card.
 const SETUP: &str = "
     link set lo up
     link add veth0 address 02:00:00:00:00:01 type veth peer name veth1 address 02:00:00:00:00:02
@@ -33,15 +33,15 @@ const SETUP: &str = "
 pub const VETH0_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const VETH1_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// Gains the right to create network namespaces, and enters one to verify it. Only a
-/// single-threaded process can do this.
+/// Gains the right to create network namespaces, and enters one as a check. Only a single-threaded
+/// process can gain this right.
 ///
 /// # Errors
 /// Returns the reason if this machine does not allow network namespaces.
 pub fn allow() -> Result<(), String> {
     try_ip("")?; // before anything is changed
     if unshare(CloneFlags::CLONE_NEWNET).is_err() {
-        // An ordinary user may create one as root of a user namespace.
+        // As root in a user namespace, an ordinary user may create a network namespace.
         let (uid, gid) = (getuid(), getgid());
         let user = CloneFlags::CLONE_NEWUSER;
         unshare(user).map_err(|why| format!("unshare cannot create a user namespace: {why}"))?;
@@ -67,7 +67,7 @@ pub fn enter() -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the kernel has noticed that both ends are up. Until then, it drops what they send.
+/// Whether the kernel has noticed that both ends are up. Until then, it drops all packets.
 fn link_is_up() -> bool {
     let up = |interface: &InterfaceAddress| interface.flags.contains(InterfaceFlags::IFF_RUNNING);
     let interfaces: Vec<_> = getifaddrs().unwrap().filter(up).collect();
@@ -80,8 +80,8 @@ fn link_is_up() -> bool {
 pub fn close_inherited_descriptors_in_children() {
     for descriptor in descriptors(Pid::this()) {
         if descriptor.fd > 2 {
-            // SAFETY: fcntl takes plain numbers. The descriptor that listed the others is already
-            // closed, so fcntl fails for it, which does no harm.
+            // SAFETY: all arguments are integers. For the descriptor that listed the others, which
+            // is already closed, fcntl fails harmlessly.
             unsafe { libc::fcntl(descriptor.fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }

@@ -80,8 +80,8 @@ pub fn session(is_stopped: bool) -> Session {
     }
 }
 
-/// Whether this kernel has the variable that determines the first line whose echo carries the ACK.
-/// Some kernels without it use a fixed value of 3, which means the fourth line.
+/// Whether this kernel has the variable that determines which echo is the first to carry the ACK.
+/// Some kernels without this variable use a fixed value of 3, which means the fourth echo.
 pub fn has_pingpong_thresh() -> bool {
     fs::exists("/proc/sys/net/ipv4/tcp_pingpong_thresh").unwrap()
 }
@@ -144,7 +144,7 @@ fn carry(mut client: Host, mut server: Host) -> Vec<(Segment, [&'static str; 2])
     }
 }
 
-/// Copies a frame to send it from the test's end of a link. The kernel leaves the checksum to the
+/// Copies a frame for sending from the test's end of a link. The kernel leaves the checksum to the
 /// network card, so this function computes the checksum.
 fn copy(frame: &[u8]) -> Vec<u8> {
     let packet = PacketHeaders::from_ethernet_slice(frame).unwrap();
