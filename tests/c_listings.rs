@@ -80,7 +80,7 @@ fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     child
 }
 
-/// The C client sends part of the input, then each end waits for the other. tcpcli sends it all.
+/// The C client sends part of the input, then both ends wait. tcpcli prints the whole input.
 fn c_hangs_after_a_nul_byte_or_a_last_line_without_a_newline() {
     for (input, sent) in [(&b"one\0two\n"[..], 3), (b"hello", 5)] {
         let server = c_server();

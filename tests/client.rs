@@ -114,7 +114,7 @@ fn the_reply_to_a_last_line_without_a_newline_is_printed_in_full() {
     }
 }
 
-/// A program that shares the terminal, such as a shell, can leave it in non-blocking mode.
+/// A program that shares the terminal can leave it in non-blocking mode.
 #[test]
 fn tcpcli_waits_for_non_blocking_standard_input_and_output() {
     let server = Server::start(&[]);

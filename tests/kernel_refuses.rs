@@ -16,8 +16,8 @@ fn a_second_server_on_the_same_port_is_refused() {
     server.client(); // the first server still serves
 }
 
-/// The process limit does not apply to root. As root, the test uses a filter, which makes every
-/// fork fail, so there are no other clients.
+/// The process limit does not apply to root. As root, a filter makes every fork fail, so there are
+/// no other clients.
 #[test]
 fn when_fork_fails_the_client_is_disconnected_and_the_others_are_served() {
     let is_root = Uid::effective().is_root();
@@ -45,8 +45,8 @@ fn when_fork_fails_the_client_is_disconnected_and_the_others_are_served() {
     }
 }
 
-/// Waits until the server has retried several times. The server prints only one message, and
-/// sleeps between attempts.
+/// Waits until the server has retried several times, with sleeps in between, and checks that it
+/// prints only one message.
 fn tries_accept_again(server: &Server, errno: Errno) {
     let why = reason(errno);
     server.wait_line(&format!("tcpserv: accept error: {why}"));

@@ -45,7 +45,7 @@ fn main() {
     machine::run(trials, 1);
 }
 
-/// Forks a child that exits with the status that `run` returns.
+/// Forks a child that exits with the result of `run`.
 fn fork_child(run: impl FnOnce() -> i32) -> Pid {
     // SAFETY: this process is single-threaded.
     match unsafe { Fork() }.unwrap() {
@@ -105,7 +105,7 @@ fn new_pid_namespace() -> nix::Result<()> {
 }
 
 fn pid_namespaces() -> Result<(), String> {
-    // Call unshare in a child, because its caller's next child is process 1 in the namespace.
+    // Call unshare in a child: the caller's next child becomes process 1 in the namespace.
     match in_child(|| new_pid_namespace().map_or_else(|why| why as i32, |()| 0)) {
         0 => Ok(()),
         errno => Err(format!(

@@ -123,7 +123,7 @@ fn an_unread_echo_that_fits_in_the_send_buffer_is_reported_by_read() {
 }
 
 /// Sends `bytes` bytes, and reads the echo in 50 pieces, one every 100 ms. Returns whether the
-/// whole echo arrived, or `None` if the machine delayed this test so long that it proves nothing.
+/// whole echo arrived, or `None` if the test proves nothing because it was delayed for a second.
 fn reads_slowly(seconds: &str, buffer: usize, bytes: usize) -> Option<bool> {
     let server = Server::start(&["--idle-timeout", seconds]);
     let mut stream = connect_with_buffer(server.addr, buffer);

@@ -44,8 +44,8 @@ fn leaves_nothing(server: &Server, visits: impl FnOnce()) {
     visits();
     let (memory_after, descriptors_after) = holds(server);
     assert_eq!(descriptors_after, descriptors);
-    // The kernel counts pages in batches, so a few more pages are not a leak, unlike one page for
-    // each of thousands of clients.
+    // The kernel counts pages in batches, so a few more pages are not a leak, but one page per
+    // client would be.
     let more = memory_after.saturating_sub(memory);
     assert!(more <= 256, "{more} kB more");
     assert!(server.said().is_empty());

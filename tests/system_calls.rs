@@ -1,7 +1,7 @@
-//! Checks with ptrace that a connection requires only the system calls in the listings, and that
-//! without --trace there are no others. Also checks the states before and after listen. The tests
-//! are ignored if ptrace is forbidden, or if the C library is not glibc on a 64-bit machine,
-//! because other libraries make different calls.
+//! Checks with ptrace that a connection requires only the listings' system calls, so --trace costs
+//! nothing unless requested. Also checks the states before and after listen. The tests are ignored
+//! if ptrace is forbidden, or without glibc on a 64-bit machine, because other C libraries make
+//! different calls.
 
 mod common;
 

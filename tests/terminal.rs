@@ -23,7 +23,7 @@ fn one_ctrl_d_within_a_line_does_not_end_it_but_between_lines_it_terminates_tcpc
     terminal.wait_shows("ab");
 
     terminal.keys("再见\n".as_bytes());
-    terminal.wait_shows("ab再见\r\nab再见\r\n"); // sent as one line, so no abab
+    terminal.wait_shows("ab再见\r\nab再见\r\n"); // one line, so no `abab`
     terminal.wait_reading_keys();
     terminal.keys(CTRL_D);
     assert_eq!(terminal.wait().code(), Some(0));

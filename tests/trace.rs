@@ -1,5 +1,5 @@
-//! With --trace, each line is true when it is printed, causes precede their effects, and the last
-//! line from each process shows its current call. Nothing else changes.
+//! With --trace, each line is true when printed, causes precede their effects, and the last line
+//! from each process shows its current call. Nothing else changes.
 
 mod common;
 
@@ -57,7 +57,7 @@ fn c6_z4_while_the_queue_is_full_connect_blocks_and_its_line_is_the_last() {
     let client = Program::tcpcli(server.addr, TRACE);
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
     show_process(client.pid(), "blocked in connect");
-    client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // printed as connect began
+    client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // as connect began
     show_queue(server.addr.port());
     let row = connection_of(client.pid()).unwrap();
     show(&row);
@@ -215,8 +215,8 @@ fn batch_prints_its_calls_and_each_close_once() {
     ] {
         place(&told, expected);
     }
-    // The sending thread has its own descriptor. The exit does not print a close of the main
-    // thread's descriptor if the kernel still counts the sending thread, which has just terminated.
+    // The sending thread has its own descriptor. At exit, no close of the other descriptor is
+    // printed if the kernel still counts this thread, which has just terminated.
     place(&told, "ESTABLISHED: shutdown(*, SHUT_WR)");
     place(&told, "* close(*), then holds fd *");
     let closes = told

@@ -79,7 +79,7 @@ impl Input {
 
     /// The median time of `runs` runs of a client, from its start to its exit, in seconds.
     pub fn time(&self, client: &Peer, server: SocketAddr, runs: usize) -> f64 {
-        // The first run is not timed. It checks that the client prints the whole echo.
+        // The first run is not timed, and checks that the client prints the whole echo.
         let output = memory_file();
         self.run(client, server, output.try_clone().unwrap());
         let printed = output.metadata().unwrap().len();
@@ -104,7 +104,7 @@ impl Input {
         let mut process = command
             .spawn()
             .unwrap_or_else(|why| panic!("{}: {why}", client.name));
-        drop(command); // it holds a copy of stderr
+        drop(command); // the command holds a copy of stderr
         let mut why = String::new();
         if said.read_to_string(&mut why).is_err() {
             process.kill().unwrap();

@@ -1,4 +1,4 @@
-//! The programs compared: the two programs, and those in benches/peers.
+//! The programs compared: tcpserv, tcpcli and those in benches/peers.
 
 use crate::common::{Server, TCPCLI, TCPSERV};
 use std::path::Path;
@@ -70,7 +70,7 @@ impl Peer {
         Server::spawn(&mut self.command(0))
     }
 
-    /// The command that starts this program; a client connects to the given port.
+    /// The command that starts this program; a client connects to `port`.
     pub fn command(&self, port: u16) -> Command {
         let args = self.args.replace("PORT", &port.to_string());
         let mut command = Command::new(Path::new(DIRECTORY).join(self.program));

@@ -3,8 +3,8 @@
  * the program is the client; without arguments, it is the server, on a free port. Both use
  * 127.0.0.1. The server prints its address as tcpserv does.
  *
- * The server reaps its children, as later in the chapter. Compiled with -DLISTING, it does not,
- * as in the listing (see tests/c_listings.rs), and `PORT serve` starts it on that port.
+ * The server reaps its children, as later in the chapter. With -DLISTING it does not, as
+ * in the listing (tests/c_listings.rs), and `PORT serve` starts it on that port.
  */
 #include <arpa/inet.h>
 #include <errno.h>

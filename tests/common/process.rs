@@ -13,7 +13,7 @@ use std::process::{Child, ExitStatus};
 
 /// Starts a program that the kernel kills when the calling thread terminates.
 pub fn spawn(command: &mut Command) -> Child {
-    // A LISTENQ in the environment of `cargo test` is not meant for the programs.
+    // A LISTENQ set for `cargo test` is not meant for the programs.
     if command.get_envs().all(|(name, _)| name != "LISTENQ") {
         command.env_remove("LISTENQ");
     }
@@ -72,7 +72,7 @@ fn stat(pid: Pid) -> Option<Stat> {
     Process::new(pid.as_raw()).ok()?.stat().ok()
 }
 
-/// Shows what a process does, or what happens to it.
+/// Shows an event that concerns a process.
 pub fn show_process(pid: Pid, what: impl Display) {
     let name = stat(pid).map_or("gone".to_owned(), |stat| stat.comm);
     show(format_args!("{name}[{pid}]: {what}"));

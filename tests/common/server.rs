@@ -16,8 +16,8 @@ const LISTENING: &str = "tcpserv: listening on ";
 /// A running tcpserv, which is killed with its children when dropped.
 ///
 /// The server leads a process group that contains its children, so one signal kills them all. If
-/// the test is killed, the process group is orphaned, and the kernel continues its stopped
-/// processes, which exit because their clients do.
+/// the test is killed, the kernel continues the stopped processes in the orphaned group, which
+/// exit because their clients do.
 pub struct Server {
     program: Program,
     pub addr: SocketAddr,
@@ -107,7 +107,7 @@ impl Server {
         (client, child)
     }
 
-    /// Terminates the server with a signal, and waits until it is a zombie. Its process group
+    /// Terminates the server with a signal, and waits until it is a zombie. The process group
     /// exists until the server is dropped.
     pub fn end(&self, how: Signal) {
         signal(self.pid(), how);

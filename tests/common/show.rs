@@ -1,4 +1,4 @@
-//! Shows what a test sees, for a reader of `cargo test o1_ -- --nocapture`.
+//! Shows what a test sees, with `cargo test o1_ -- --nocapture`.
 
 use super::*;
 use std::env;
@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Whether `--nocapture` was given. libtest-mimic accepts the flag, but never captures output.
 pub static IS_ASKED: LazyLock<bool> = LazyLock::new(|| env::args().any(|arg| arg == "--nocapture"));
 
-/// The test (if it has its own thread) that printed last, and the time of the test's first line.
+/// The last test to print, if it has its own thread, and the time of its first line.
 static SHOWN: Mutex<(String, Option<Duration>)> = Mutex::new((String::new(), None));
 
 /// Starts a test's output on a new line, after the test's name.
@@ -24,7 +24,7 @@ pub fn show(line: impl Display) {
     show_at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap(), line);
 }
 
-/// Prints a line with the given time (since 1970), if output was requested.
+/// Prints a line with a time since 1970, if output was requested.
 pub fn show_at(time: Duration, line: impl Display) {
     if !*IS_ASKED {
         return;

@@ -24,7 +24,7 @@ pub fn with_deadline(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Bytes that reveal gaps and reordering, because no buffer length is a multiple of the prime 251.
+/// Bytes that reveal gaps and reordering, because no buffer length is a multiple of 251.
 pub fn pattern(n: usize) -> Vec<u8> {
     let mut bytes = (0..251).collect::<Vec<u8>>().repeat(n / 251 + 1);
     bytes.truncate(n);
@@ -102,8 +102,8 @@ pub fn fill(stream: &mut TcpStream) -> usize {
     sent
 }
 
-/// Connects with a receive buffer of about this size. If the buffer is small, most of an echo
-/// stays at the server.
+/// Connects with a receive buffer of about this size. A small buffer leaves most of an echo at the
+/// server.
 pub fn connect_with_buffer(server: SocketAddr, size: usize) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(size).unwrap();

@@ -43,7 +43,7 @@ impl Terminal {
         };
         // SAFETY: the child makes only two system calls before exec.
         let process = spawn(unsafe { command.pre_exec(take_terminal) });
-        // Now, reading from the terminal will end when the program terminates.
+        // Otherwise, reading the terminal would not end when the program does.
         command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         drop(slave);
@@ -64,7 +64,7 @@ impl Terminal {
         self.keyboard.write_all(keys).unwrap();
     }
 
-    /// Everything that has been on the screen.
+    /// Everything ever shown on the screen.
     pub fn screen(&self) -> String {
         self.screen.so_far()
     }

@@ -33,7 +33,7 @@ fn event(line: &str) -> Option<Event> {
     })
 }
 
-/// The events of one process.
+/// The events from one process.
 pub fn told<S: AsRef<str>>(lines: impl IntoIterator<Item = S>, pid: Pid) -> Vec<String> {
     let its = events(lines).into_iter().filter(|event| event.pid == pid);
     its.map(|event| event.what).collect()

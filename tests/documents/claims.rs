@@ -12,7 +12,7 @@ const CLAIMS: &str = "tests/README.md";
 const EXAMPLES: &str = "src/doc/mod.rs";
 
 /// Returns the names of all tests: functions with `#[test]`, functions listed in targets without
-/// a harness, and modules that contain an example.
+/// a harness, and modules with an example.
 pub fn tests() -> Vec<String> {
     const LIST: &str = concat!("tests", "![");
     let examples = read(EXAMPLES);
@@ -74,7 +74,7 @@ pub fn ids_in(text: &str) -> BTreeSet<String> {
     ids
 }
 
-/// Returns the rows of the list of claims, each with its id, section and claim.
+/// Returns the rows of the list: id, section and claim.
 pub fn rows() -> Vec<[String; 3]> {
     let row = |line: &str| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();

@@ -2,8 +2,8 @@
 //! of the laboratory explains.
 //!
 //! `PACE=2 cargo test --test documents experiment_2 -- --nocapture` plays an experiment:
-//! `1$ command` and `1> text` are input to terminal 1, and `1| line` is output from terminal 1.
-//! The player pauses for PACE seconds before each step (0 by default, at most 10).
+//! `1$ command` and `1> text` are input to terminal 1, and `1| line` is its output. The player
+//! pauses for PACE seconds before each step (0 by default, at most 10).
 
 use crate::common::terminal::Terminal;
 use crate::common::*;
@@ -89,7 +89,7 @@ pub struct Laboratory {
     directory: PathBuf,
     shells: BTreeMap<usize, Shell>,
     numbers: Numbers,
-    /// Steps that only look, with their output.
+    /// The input and output of steps that change nothing.
     looks: String,
     pace: Duration,
 }
@@ -103,7 +103,7 @@ impl Laboratory {
             shells: BTreeMap::new(),
             numbers: Numbers::new(),
             looks: String::new(),
-            // At a slower pace, states that last for 60 seconds would expire.
+            // At a slower pace, states that last 60 seconds would expire.
             pace: Duration::from_secs_f64(pace.clamp(0.0, 10.0)),
         }
     }

@@ -35,7 +35,7 @@ pub fn each_link_leads_to_an_existing_file_and_heading() {
 }
 
 /// An id has a letter from the list, and at most as many digits as the list uses with this letter.
-/// For instance, `C99` is not an id, because no id with C has two digits.
+/// For instance, `C99` is not an id, because C ids have one digit.
 pub fn each_id_in_the_texts_has_a_claim() {
     let claimed = claimed();
     for (text, line) in lines() {

@@ -54,5 +54,5 @@ fn main() {
             Laboratory::open().run(&steps);
         }));
     }
-    machine::run(trials, 8); // the tests mostly wait for terminals and kernel timers
+    machine::run(trials, 8); // most tests wait for terminals and kernel timers
 }

@@ -74,7 +74,7 @@ impl Step {
         matches!(&self.typed, Typed::Command(command) if looks(command))
     }
 
-    /// Whether `shown` is the expected output. If so, records the numbers in it.
+    /// Whether `shown` is the expected output. If so, records the numbers in `shown`.
     pub fn is_shown(&self, shown: &str, numbers: &mut Numbers) -> bool {
         let expected: Vec<_> = self.shown.iter().map(|line| words(line)).collect();
         let shown: Vec<_> = shown.lines().map(words).collect();
@@ -82,7 +82,7 @@ impl Step {
         // Lines from ss, or from programs that are already running, may be in any order.
         let any_order = self.only_looks() || self.typed == Typed::Nothing;
         let learned = lines_match(&expected, &shown, any_order, numbers);
-        // Different processes in the text must differ here, too.
+        // Different processes in the text must also differ here.
         let pids = self
             .shown
             .iter()
@@ -104,7 +104,7 @@ pub fn with_numbers(command: &str, numbers: &Numbers) -> String {
     words(command).into_iter().map(of_this_machine).collect()
 }
 
-/// Splits a line into numbers, times and single characters. Each run of white space becomes one blank.
+/// Splits a line into numbers, times and single characters. A run of white space becomes one blank.
 fn words(line: &str) -> Vec<&str> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let mut words = Vec::new();

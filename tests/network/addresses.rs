@@ -6,7 +6,7 @@ use crate::namespace;
 use crate::namespace::sysctl;
 use nix::net::if_::if_nametoindex;
 
-/// Starts tcpserv and tcpcli with addresses as a user would type them, and waits for the first echo.
+/// Starts tcpserv and tcpcli with addresses as users type them, and waits for the first echo.
 fn start_both(bind: &str, connect: &str) -> (Server, Program) {
     let server = Server::spawn(tcpserv(bind, 0).arg("--trace"));
     let mut client = Command::new(TCPCLI);

@@ -13,7 +13,7 @@ pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_c
     let chinese = Figure::read("README.zh-CN.md", "休眠于", "字节");
     assert_eq!(english, chinese);
 
-    // On a busy machine the echo may come too late to carry the ACK, or a timer may fire late.
+    // On a busy machine, the echo may be too late to carry the ACK, or a timer may fire late.
     let is_drawn = |it: &Session| {
         let alone = ack_alone(&english.segments);
         segments(it) == english.segments || !has_pingpong_thresh() && segments(it) == alone
@@ -130,8 +130,8 @@ fn segment(is_clients: bool, what: &str, states: [&str; 2]) -> String {
     format!("{from} sends {what}: {states:?}")
 }
 
-/// Formats the segments as in the figure, such as `SYN K, ACK J+1`. J and K are the sequence numbers
-/// of the client's and the server's SYN, M and N those of their FINs. An ACK appears only if it
+/// Formats segments as in the figure, such as `SYN K, ACK J+1`. J and K are the sequence numbers of
+/// the client's and server's SYNs, M and N those of their FINs. An ACK appears only if it
 /// acknowledges something new.
 fn segments(session: &Session) -> Vec<String> {
     let (mut letters, mut acks) = (HashMap::new(), HashMap::new()); // the latest from each end

@@ -1,8 +1,8 @@
 //! Tests of the segments that the real programs send. Each test runs in its own network namespace
 //! and plays the other host, or the cable between tcpcli and tcpserv.
 //!
-//! The tests need network namespaces, which not every machine allows, and `ip` from iproute2.
-//! Without these, the tests are reported as ignored, with the reason.
+//! Without network namespaces, which not every machine allows, and `ip` from iproute2, the tests
+//! are reported as ignored, with the reason.
 
 mod addresses;
 #[path = "../common/mod.rs"]
@@ -80,5 +80,5 @@ fn main() {
             test();
         }));
     }
-    machine::run(trials, 8); // the tests mostly wait for kernel timers
+    machine::run(trials, 8); // most tests wait for kernel timers
 }

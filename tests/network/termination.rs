@@ -163,7 +163,7 @@ pub fn w10_in_time_wait_a_newer_syn_is_accepted_but_not_one_that_may_be_old() {
     client.isn += 1;
     client.remark = "(its sequence number may be old)";
     client.send("SYN", 0, 0, b"");
-    // The old connection's ACK: acknowledgment number 2 is 1 relative to the new SYN.
+    // In the old connection, the acknowledgment number is 2; relative to the new SYN, it is 1.
     client.expect("ACK", 2, 1, b"");
     assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
 

@@ -15,7 +15,7 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A TCP segment. Sequence numbers are relative to the initial ones, as in the output of `tcpdump`:
+/// A TCP segment. Sequence numbers are relative to the initial ones, as in tcpdump's output:
 /// a SYN has sequence number 0, and the first byte has 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
