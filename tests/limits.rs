@@ -145,7 +145,7 @@ fn reads_slowly(seconds: &str, buffer: usize, bytes: usize) -> Option<bool> {
     Some(true)
 }
 
-/// With TCP_USER_TIMEOUT, the kernel drops a reader whose window stays closed for that long.
+/// With TCP_USER_TIMEOUT, the kernel drops a reader whose window stays closed for the timeout.
 #[test]
 fn a_slow_reader_is_served_unless_its_window_stays_closed_for_the_idle_timeout() {
     thread::scope(|scope| {

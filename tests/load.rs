@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Starts a server on all loopback addresses, because one has too few ephemeral ports.
+/// Starts a server on all loopback addresses, because one address has too few ephemeral ports.
 fn server() -> Server {
     Server::spawn(tcpserv("0.0.0.0", 0).args(["--max-clients", "0"]))
 }

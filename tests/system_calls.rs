@@ -55,7 +55,7 @@ const RUNTIME: &[c_long] = &[
     libc::SYS_sigaltstack,
 ];
 
-/// The numbers of a process's system calls, in order, without those in RUNTIME.
+/// A process's system calls, in order, except those in RUNTIME.
 type Calls = Vec<c_long>;
 
 /// The calls from the first one with this number onward.

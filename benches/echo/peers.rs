@@ -12,7 +12,7 @@ pub struct Peer {
     pub name: &'static str,
     /// The name of the peer with which this one is compared.
     pub reference: &'static str,
-    /// An absolute path, or one relative to DIRECTORY.
+    /// A path, absolute or relative to DIRECTORY.
     program: &'static str,
     args: &'static str,
 }
