@@ -1,5 +1,5 @@
-//! tcpcli --batch: the same bytes, without waiting for each echo. (Tests of both modes are in
-//! client.rs and bytes.rs.)
+//! tcpcli --batch sends the same bytes without waiting for each echo. (client.rs and bytes.rs test
+//! both modes.)
 
 mod common;
 
@@ -64,7 +64,7 @@ fn batch_reports_a_terminated_server_without_waiting_for_input() {
 
     signal(child, Signal::SIGKILL);
 
-    client.wait().terminated_prematurely(); // although its input is still open
+    client.wait().terminated_prematurely(); // with standard input still open
 }
 
 #[test]

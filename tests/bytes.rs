@@ -1,5 +1,5 @@
-//! The bytes that come back are the bytes that were sent, whatever a line contains, however
-//! long it is, and however it is split on the way.
+//! The echo is identical to the input, whatever a line contains, however long the line is, and
+//! however it is split in transit.
 
 mod common;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use unp::MAXLINE;
 
-/// Asserts that tcpcli prints what it is fed, line by line and with --batch.
+/// Asserts that tcpcli prints exactly its input, line by line and with --batch.
 fn comes_back(server: &Server, input: &[u8]) {
     for args in [&[][..], &["--batch"]] {
         let client = Program::tcpcli(server.addr, args);
@@ -46,7 +46,7 @@ fn every_kind_of_line_comes_back_byte_for_byte() {
     }
 }
 
-/// Bytes that include many newlines and NULs, repeated.
+/// A repeated byte string with many newlines and NULs.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![4 => any::<u8>(), 2 => Just(b'\n'), 1 => Just(0), 3 => Just(b'a')];
     (vec(byte, 0..1000), 1..=40usize).prop_map(|(bytes, times)| bytes.repeat(times))

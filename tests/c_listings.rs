@@ -1,5 +1,5 @@
-//! What "From the C listings" in src/doc/differences.md says about C: plain C like the listings
-//! (benches/peers/plain.c) does it, and the two programs do what the table says about them.
+//! Tests of "From the C listings" in src/doc/differences.md: plain C like the listings
+//! (benches/peers/plain.c) and the two programs behave as the table says.
 //!
 //! The tests are ignored if there is no C compiler.
 
@@ -30,9 +30,9 @@ fn main() {
     machine::run(machine::trials(&compiled, tests), 8);
 }
 
-/// The C program: an open file that is already unlinked, so it leaves nothing behind.
+/// The compiled C program: an open file, already unlinked, so nothing is left behind.
 static PLAIN_C: LazyLock<Result<File, String>> = LazyLock::new(|| {
-    // If another user built the tests, the first directory is not writable.
+    // CARGO_TARGET_TMPDIR is not writable if another user built the tests.
     let parents = [env!("CARGO_TARGET_TMPDIR").into(), env::temp_dir()];
     let make = |parent: PathBuf| mkdtemp(&parent.join("c_listings.XXXXXX")).ok();
     let directory = parents.into_iter().find_map(make).unwrap();
@@ -62,14 +62,14 @@ fn c_client(server: SocketAddr) -> Command {
     plain_c(&[&server.port().to_string()])
 }
 
-/// `c_client` or `tcpcli`, which make the command that starts a client.
+/// A function that returns the command to start a client: `c_client` or `tcpcli`.
 type NewClient = fn(SocketAddr) -> Command;
 
 fn start(mut client: Command) -> Program {
     Program::spawn(&mut client, Stdio::piped(), Stdio::piped())
 }
 
-/// Waits until the client has read its echo of `bytes` bytes, and returns the child that sent it.
+/// Waits until the client has read `bytes` bytes of echo, and returns the child that sent them.
 fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     let (here, there) = (client.addr(), server.addr);
     let child = server.child_for(here);
@@ -80,7 +80,7 @@ fn wait_echoed(client: &Program, server: &Server, bytes: u64) -> Pid {
     child
 }
 
-/// C sends part of the input, and then each end waits for the other. tcpcli prints all of it.
+/// The C client sends part of the input, then both ends wait. tcpcli prints the whole input.
 fn c_hangs_after_a_nul_byte_or_a_last_line_without_a_newline() {
     for (input, sent) in [(&b"one\0two\n"[..], 3), (b"hello", 5)] {
         let server = c_server();
@@ -97,7 +97,7 @@ fn c_hangs_after_a_nul_byte_or_a_last_line_without_a_newline() {
         let server = Server::start(&[]);
         start(tcpcli(server.addr)).feed(input).succeeded(input);
     }
-    // A last piece of exactly 4095 bytes works like a line.
+    // A final piece of exactly 4095 bytes is handled like a line.
     let (server, piece) = (c_server(), [b'x'; 4095]);
     start(c_client(server.addr)).feed(&piece).succeeded(&piece);
 }
@@ -180,7 +180,7 @@ fn with_its_output_closed_c_prints_to_the_server() {
 
 fn children_stay_zombies_in_c() {
     let visit = |server: &Server| {
-        let (_, child) = server.client(); // which disconnects at once
+        let (_, child) = server.client(); // the client disconnects at once
         wait_until("the child to terminate", || ended(child));
         child
     };
@@ -199,8 +199,8 @@ fn c_sets_no_socket_options() {
         let (mut stream, child) = server.client();
         let client = stream.local_addr().unwrap();
         let row = connection(server.addr, client).unwrap();
-        assert_eq!(row.timer, timer); // 2 is keepalive
-        signal(child, Signal::SIGKILL); // so this end performs the active close
+        assert_eq!(row.timer, timer); // 2 means keepalive
+        signal(child, Signal::SIGKILL); // so the server performs the active close
         assert_eq!(rest(&mut stream), b"");
         drop(stream);
         wait_state(server.addr, client, "TIME_WAIT");
@@ -213,7 +213,7 @@ fn c_sets_no_socket_options() {
     Server::spawn(&mut tcpserv("127.0.0.1", port));
 }
 
-/// Waits until a server prints this and exits with status 1.
+/// Waits until a server prints only these words and exits with status 1.
 fn wait_failed(server: &Server, words: &str) {
     assert_eq!(zombie_status(server.pid()), 1 << 8);
     wait_until(words, || server.said() == [words]);

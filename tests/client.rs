@@ -1,4 +1,4 @@
-//! 客户端: what the notes say about tcpcli, and how it handles replies other than an echo.
+//! 客户端: what the notes say about tcpcli, and how tcpcli handles replies other than an echo.
 
 mod common;
 
@@ -7,7 +7,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io::read_to_string;
 use unp::MAXLINE;
 
-/// Line by line, and with --batch.
+/// Both modes: line by line, and with --batch.
 const BOTH: [&[&str]; 2] = [&[], &["--batch"]];
 
 #[test]
@@ -47,13 +47,13 @@ fn c4_the_client_blocks_until_a_line_is_typed_and_sends_nothing_before_that() {
 fn c5_stop_and_wait_a_line_is_sent_after_the_echo_of_the_previous_line() {
     let (mut client, mut connfd) = Program::tcpcli_with_own_server(&[]);
     client.type_in(b"one\ntwo\nthr");
-    // A server may reply with something else.
+    // A server may send replies other than an echo.
     for (line, answer) in [(b"one\n", &b"3\n"[..]), (b"two\n", b"not an echo\n")] {
         assert_eq!(read_bytes(&mut connfd, 4), line);
         wait_reading_socket(client.pid()); // for the reply
         assert!(silent(&connfd), "the next line is not sent");
         connfd.write_all(answer).unwrap();
-        // The reply is printed at once, even if the next line is already there or is incomplete.
+        // The reply is printed at once, even if part or all of the next line has been typed.
         assert_eq!(client.next_output(answer.len()), answer);
     }
 }
@@ -66,7 +66,7 @@ fn c7_a_server_that_terminates_prematurely_is_reported() {
         client.echoes(b"hello\n");
         signal(child, Signal::SIGKILL);
         wait_state(client.addr(), server.addr, "CLOSE_WAIT");
-        wait_reading_input(client.pid()); // it has not noticed
+        wait_reading_input(client.pid()); // the client has not noticed the FIN
         client.type_in(line);
         client.ctrl_d_and_wait().terminated_prematurely();
     }
@@ -84,7 +84,7 @@ fn a_truncated_echo_is_printed_and_reported() {
         client.ctrl_d();
         assert_eq!(read_bytes(&mut connfd, line.len()), line);
         if half_closes {
-            assert_eq!(rest(&mut connfd), b""); // everything is sent
+            assert_eq!(rest(&mut connfd), b""); // all input has been sent
         }
         connfd.write_all(echo).unwrap();
         connfd.shutdown(Shutdown::Write).unwrap();
@@ -114,7 +114,7 @@ fn the_reply_to_a_last_line_without_a_newline_is_printed_in_full() {
     }
 }
 
-/// A shell or another program that shares the terminal can leave them in this mode.
+/// A program that shares the terminal can leave it in non-blocking mode.
 #[test]
 fn tcpcli_waits_for_non_blocking_standard_input_and_output() {
     let server = Server::start(&[]);
@@ -123,13 +123,13 @@ fn tcpcli_waits_for_non_blocking_standard_input_and_output() {
         for end in [&input, &output] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         }
-        while output.write(&[b'x'; 4096]).is_ok() {} // until it is full
+        while output.write(&[b'x'; 4096]).is_ok() {} // until the pipe is full
         let mut client = Program::spawn(tcpcli(server.addr).args(args), input, output);
         client.addr();
         wait_asleep(client.pid());
         keyboard.write_all(b"hello\n").unwrap();
         drop(keyboard);
-        // One to the server, and one to the screen.
+        // One write to the server, and one to the screen.
         wait_until("two writes", || io(client.pid()).syscw >= 2);
         wait_asleep(client.pid());
         let shown = thread::spawn(move || read_to_string(&mut screen).unwrap());
@@ -165,6 +165,6 @@ fn tcpcli_exits_with_status_0_when_its_standard_output_is_closed() {
         client.close_stdout();
         client.type_in(b"one more\n");
 
-        client.wait().succeeded(b""); // although its input is still open
+        client.wait().succeeded(b""); // with standard input still open
     }
 }

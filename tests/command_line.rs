@@ -10,7 +10,7 @@ fn call(program: &str, args: &[&str]) -> Ended {
 
 #[test]
 fn c1_a_usage_error_prints_a_message_on_standard_error_and_exits_with_status_2() {
-    let no_address = "Usage: tcpcli"; // exactly one is required
+    let no_address = "Usage: tcpcli"; // exactly one address is required
     let wrong_value = "error: invalid value ";
     for (program, args, said) in [
         (TCPCLI, &[][..], no_address),

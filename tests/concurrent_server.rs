@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 
 #[test]
 fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
-    // There is no --bind, and the last --port counts.
+    // No --bind is given, and the last --port takes effect.
     let mut command = Command::new(TCPSERV);
     let server = Server::spawn(command.args(["--port", "1", "--port", "0"]));
     let port = server.addr.port();
@@ -22,7 +22,7 @@ fn s1_inaddr_any_is_reached_through_any_address_of_the_host() {
 
 #[test]
 fn s2_an_address_that_is_not_the_hosts_own_is_refused() {
-    // This address is reserved for documentation, so no host has it.
+    // This address is reserved for documentation, so no host uses it.
     let ended = run(&mut tcpserv("203.0.113.1", 0));
     let why = reason(Errno::EADDRNOTAVAIL);
     ended.failed(&format!("tcpserv: bind error: 203.0.113.1:0: {why}"));
@@ -39,10 +39,10 @@ fn s3_s4_s5_s7_s8_the_child_holds_only_connfd_the_parent_only_listenfd_and_its_c
     for (stream, child) in &clients {
         let client = stream.local_addr().unwrap();
         let connfd = connection(server.addr, client).unwrap().inode;
-        wait_reading_socket(*child); // so it has closed listenfd
+        wait_reading_socket(*child); // so the child has closed listenfd
         assert_eq!(sockets(*child), [connfd]);
         connfds.insert(connfd);
-        wait_accepting(server.pid()); // again, so it has closed connfd
+        wait_accepting(server.pid()); // so the parent has closed connfd
         assert_eq!(sockets(server.pid()), [listenfd]);
         assert_eq!(listening(server.addr.port())[0].inode, listenfd);
         assert_eq!(tcp_state(server.addr, client), Some("ESTABLISHED"));
@@ -74,7 +74,7 @@ fn s10_a_read_interrupted_by_a_signal_is_restarted() {
     wait_reading_socket(child);
     let reads = io(child).syscr;
 
-    signal(child, Signal::SIGCHLD); // for which it has a handler
+    signal(child, Signal::SIGCHLD); // the child inherits the handler
 
     wait_until("the read to return", || io(child).syscr == reads + 1);
     wait_reading_socket(child);
@@ -85,7 +85,7 @@ fn s10_a_read_interrupted_by_a_signal_is_restarted() {
 fn children_that_exit_together_are_all_reaped_even_if_sigchld_was_blocked_at_startup() {
     const CLIENTS: usize = 50;
     let mut command = tcpserv("127.0.0.1", 0);
-    // SAFETY: between fork and exec it makes only one system call.
+    // SAFETY: the child makes only one system call before exec.
     unsafe { command.pre_exec(|| Ok(SigSet::from(Signal::SIGCHLD).thread_block()?)) };
     let server = Server::spawn(&mut command);
     let clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr)).collect();

@@ -13,11 +13,11 @@ fn a_second_server_on_the_same_port_is_refused() {
     let ended = run(&mut tcpserv("127.0.0.1", server.addr.port()));
     let why = reason(Errno::EADDRINUSE);
     ended.failed(&format!("tcpserv: bind error: {}: {why}", server.addr));
-    server.client(); // it keeps serving
+    server.client(); // the first server still serves
 }
 
-/// The limit on processes applies to all users but root. A filter also applies to root, but from
-/// the server's start, so as root there are no other clients.
+/// The process limit does not apply to root. As root, a filter makes every fork fail, so there are
+/// no other clients.
 #[test]
 fn when_fork_fails_the_client_is_disconnected_and_the_others_are_served() {
     let is_root = Uid::effective().is_root();
@@ -45,8 +45,8 @@ fn when_fork_fails_the_client_is_disconnected_and_the_others_are_served() {
     }
 }
 
-/// Waits until the server has retried several times. It prints only one message, and sleeps
-/// between the attempts.
+/// Waits until the server has retried several times, with sleeps in between, and checks that it
+/// prints only one message.
 fn tries_accept_again(server: &Server, errno: Errno) {
     let why = reason(errno);
     server.wait_line(&format!("tcpserv: accept error: {why}"));
@@ -60,7 +60,7 @@ fn tries_accept_again(server: &Server, errno: Errno) {
 fn without_a_free_descriptor_the_server_waits_for_one() {
     let server = Server::start(&[]);
     let (mut other, _) = server.client();
-    // The accept in which the server is blocked has already reserved a descriptor.
+    // The accept call in which the server is blocked has already reserved a descriptor.
     wait_accepting(server.pid());
     let before = set_limit(server.pid(), Resource::NOFILE, 1);
     let (mut last, _) = server.client();
@@ -79,7 +79,7 @@ fn without_a_free_descriptor_the_server_waits_for_one() {
     assert_eq!(server.said().len(), 1);
 }
 
-/// As for a port below 1024.
+/// Binding a port below 1024 requires a privilege.
 #[test]
 fn a_bind_without_the_privilege_is_reported() {
     let mut command = tcpserv("127.0.0.1", 0);

@@ -16,7 +16,7 @@ use unp::{
     trace_start, wait_for_room,
 };
 
-#[allow(dead_code)] // its main
+#[allow(dead_code)] // main
 mod own_server {
     include!("../src/doc/own_server.rs");
 
@@ -45,12 +45,12 @@ fn main() {
     machine::run(trials, 1);
 }
 
-/// Forks a child that exits with what `run` returns.
+/// Forks a child that exits with the result of `run`.
 fn fork_child(run: impl FnOnce() -> i32) -> Pid {
     // SAFETY: this process is single-threaded.
     match unsafe { Fork() }.unwrap() {
         ForkResult::Child => {
-            set_pdeathsig(Signal::SIGKILL).unwrap(); // it may block forever
+            set_pdeathsig(Signal::SIGKILL).unwrap(); // the child may block forever
             _exit(run())
         }
         ForkResult::Parent { child } => child,
@@ -88,7 +88,7 @@ fn a_child_of_fork_has_no_children_to_wait_for() {
     let status = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
         let child = fork_child(|| {
-            wait_for_room(1); // must not wait for the parent's children: it would block forever
+            wait_for_room(1); // would block forever if it waited for the parent's children
             Signal(SIGCHLD, sig_chld).unwrap();
             wait_for_room(1);
             0
@@ -105,7 +105,7 @@ fn new_pid_namespace() -> nix::Result<()> {
 }
 
 fn pid_namespaces() -> Result<(), String> {
-    // In a child, because the next child after unshare is process 1 of the namespace.
+    // Call unshare in a child: the caller's next child becomes process 1 in the namespace.
     match in_child(|| new_pid_namespace().map_or_else(|why| why as i32, |()| 0)) {
         0 => Ok(()),
         errno => Err(format!(
@@ -115,7 +115,7 @@ fn pid_namespaces() -> Result<(), String> {
     }
 }
 
-/// Parent and grandchild are each process 1 of their own namespace.
+/// The parent and the grandchild are each process 1 in their own namespace.
 fn a_grandchild_with_the_parents_pid_has_no_children_to_wait_for() {
     let process_1 = |run: &dyn Fn() -> i32| {
         new_pid_namespace().unwrap();
@@ -149,7 +149,7 @@ fn wait_for_room_returns_even_if_the_caller_has_blocked_sigchld() {
     assert_eq!(status, 1);
 }
 
-/// Forks a child, and returns what it wrote to standard error and its exit status.
+/// Forks a child, and returns its standard error output and exit status.
 fn in_child_with_stderr(run: impl FnOnce() -> i32) -> (String, i32) {
     let (mut reader, writer) = pipe();
     let status = in_child(|| {
@@ -174,14 +174,14 @@ fn an_interrupted_connect_can_be_called_again() {
         let this = Pid::this();
         fork_child(|| {
             wait_asleep_in(libc::SYS_connect, this, "socket:");
-            0 // its SIGCHLD interrupts connect
+            0 // the resulting SIGCHLD interrupts connect
         });
         let sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
         let error = Connect(&sockfd, servaddr).unwrap_err();
         let why = error.downcast_ref::<std::io::Error>().unwrap();
         assert_eq!(why.raw_os_error(), Some(Errno::EINTR as i32));
         Accept(&listenfd).unwrap();
-        Connect(&sockfd, servaddr).unwrap(); // when the SYN is retransmitted
+        Connect(&sockfd, servaddr).unwrap(); // succeeds when the SYN is retransmitted
         7
     });
     let interrupted = reason(Errno::EINTR);
@@ -208,7 +208,7 @@ fn exit_does_not_close_a_descriptor_that_now_belongs_to_another_file() {
         trace_start();
         let mut sockfd = Socket(AF_INET, SOCK_STREAM, 0).unwrap();
         sockfd.0 = socket2::Socket::new(AF_INET, SOCK_STREAM, None).unwrap();
-        std::mem::forget(memory_file()); // it gets the first socket's descriptor
+        std::mem::forget(memory_file()); // the file gets the first socket's descriptor
         0
     });
     assert!(said.ends_with("_exit(0), holds no socket\n"), "{said}");
@@ -230,7 +230,7 @@ fn sig_chld_is_refused_for_any_other_signal() {
         let error = Signal(Signal::SIGUSR1, sig_chld).unwrap_err().to_string();
         assert_eq!(error, "sigaction error: SIGUSR1: only SIGCHLD is supported");
         let child = fork_child(|| 0);
-        wait_for_room(1); // does not wait: without a handler, children are not counted
+        wait_for_room(1); // returns at once: without a handler, children are not counted
         waitpid(child, None).unwrap();
         7
     });
@@ -247,7 +247,7 @@ fn a_child_gets_the_status_of_a_command_that_it_runs() {
             let pid = Pid::from_raw(command.id() as i32);
             wait_until("the command to exit", || ended(pid));
             let ran = command.wait().is_ok();
-            writer.write_all(&[ran.into()]).unwrap(); // its own status goes to the handler
+            writer.write_all(&[ran.into()]).unwrap(); // the handler gets this child's exit status
             0
         });
         let mut ran = [0];
@@ -261,20 +261,20 @@ fn the_handler_preserves_errno() {
     let errno = in_child(|| {
         Signal(SIGCHLD, sig_chld).unwrap();
         Errno::EXDEV.set();
-        raise(SIGCHLD).unwrap(); // its waitpid fails, as there is no child
+        raise(SIGCHLD).unwrap(); // without a child, the handler's waitpid fails
         Errno::last_raw()
     });
     assert_eq!(errno, Errno::EXDEV as i32);
 }
 
-/// Exit handlers flush stdio's buffers, for example.
+/// For example, an exit handler flushes stdio's buffers.
 fn _exit_runs_no_exit_handlers() {
     extern "C" fn exit_with_7() {
         // SAFETY: _exit has no preconditions.
         unsafe { libc::_exit(7) }
     }
     let status = in_child(|| {
-        // SAFETY: the handler is a function of this program.
+        // SAFETY: the handler is a function in this program.
         assert_eq!(unsafe { libc::atexit(exit_with_7) }, 0);
         0
     });

@@ -35,7 +35,7 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_order() {
     let _fourth = one_ends(second, 1);
     let _fifth = one_ends(third, 0);
 
-    // One message for all of them.
+    // There is only one message for all waiting clients.
     server.wait_line("tcpserv: child limit reached; further clients wait");
     assert_eq!(server.said().len(), 1);
 }
@@ -53,7 +53,7 @@ fn at_the_limit_a_sigchld_that_is_not_from_a_child_makes_no_room() {
     wait_at_limit(&server, 1);
 }
 
-/// load.rs shows with 10,000 clients that 0 is not the default limit of 4,096 either.
+/// load.rs also shows, with 10,000 clients, that 0 does not mean the default limit of 4,096.
 #[test]
 fn max_clients_0_does_not_mean_no_clients() {
     let server = Server::start(&["--max-clients", "0"]);
@@ -85,7 +85,7 @@ fn a_client_that_reads_no_echo_is_disconnected_after_the_idle_timeout() {
     let (stream, child) = server.client();
     let client = stream.local_addr().unwrap();
     let mut sender = stream.try_clone().unwrap();
-    // The client keeps sending, so the timeout is not for lack of input.
+    // The client keeps sending, so a lack of input does not cause the timeout.
     let feeder = thread::spawn(move || {
         loop {
             if let Err(why) = sender.write_all(&[b'x'; 64 * 1024]) {
@@ -122,8 +122,8 @@ fn an_unread_echo_that_fits_in_the_send_buffer_is_reported_by_read() {
     );
 }
 
-/// Sends `bytes` bytes, and reads the echo in 50 pieces, one every 100 ms. Returns whether all of
-/// it came back, or `None` if the machine delayed this test for a second: that proves nothing.
+/// Sends `bytes` bytes, and reads the echo in 50 pieces, one every 100 ms. Returns whether the
+/// whole echo arrived, or `None` if the test proves nothing because it was delayed for a second.
 fn reads_slowly(seconds: &str, buffer: usize, bytes: usize) -> Option<bool> {
     let server = Server::start(&["--idle-timeout", seconds]);
     let mut stream = connect_with_buffer(server.addr, buffer);
@@ -145,7 +145,7 @@ fn reads_slowly(seconds: &str, buffer: usize, bytes: usize) -> Option<bool> {
     Some(true)
 }
 
-/// The price of TCP_USER_TIMEOUT: a reader whose window stays closed that long is dropped.
+/// With TCP_USER_TIMEOUT, the kernel drops a reader whose window stays closed for the timeout.
 #[test]
 fn a_slow_reader_is_served_unless_its_window_stays_closed_for_the_idle_timeout() {
     thread::scope(|scope| {

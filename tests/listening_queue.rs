@@ -25,7 +25,7 @@ fn s11_s12_a_connection_is_complete_before_accept_and_its_data_is_queued_and_ech
 
     wait_received(server.addr, client, 11);
     let row = connection(server.addr, client).unwrap();
-    // No process has a descriptor for it yet.
+    // No process has a descriptor for the connection yet.
     assert_eq!((row.state, row.inode), ("ESTABLISHED", 0));
     show_queue(server.addr.port());
     assert_eq!(queued(server.addr.port()), 1);
@@ -83,7 +83,7 @@ fn s13_the_queue_holds_backlog_plus_one_connections_on_linux() {
         let why = outside.connect(&server.addr.into()).unwrap_err();
         assert_eq!(why.raw_os_error(), Some(libc::EINPROGRESS));
         let addr = outside.local_addr().unwrap().as_socket().unwrap();
-        // Over loopback, connect would already have the SYN ACK if there were room.
+        // Over loopback, the SYN ACK would already have arrived if the queue had room.
         assert_eq!(show_state(addr, server.addr), Some("SYN_SENT"));
         assert_eq!(show_state(server.addr, addr), None);
     }

@@ -1,4 +1,4 @@
-//! The slow tests: many clients, and the minute of TIME_WAIT. They run only on request:
+//! The slow tests, with many clients or the minute of TIME_WAIT, run only on request:
 //! `cargo test --release --test load -- --ignored --test-threads=1`
 
 mod common;
@@ -6,12 +6,12 @@ mod common;
 use common::*;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// A server on all loopback addresses, because one address has too few ephemeral ports.
+/// Starts a server on all loopback addresses, because one address has too few ephemeral ports.
 fn server() -> Server {
     Server::spawn(tcpserv("0.0.0.0", 0).args(["--max-clients", "0"]))
 }
 
-/// The n-th of 16 addresses of the server.
+/// The n-th of the server's 16 addresses.
 fn nth(server: &Server, n: usize) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1 + (n % 16) as u8], server.addr.port()))
 }
@@ -25,7 +25,7 @@ fn visit(addr: SocketAddr, n: usize) {
     assert_eq!(rest(&mut stream), b"");
 }
 
-/// The memory in kB and the descriptors that a parent without clients holds.
+/// The memory (in kB) and the descriptors held by a parent without clients.
 fn holds(server: &Server) -> (u64, Vec<i32>) {
     server.wait_children(0);
     wait_accepting(server.pid());
@@ -44,8 +44,8 @@ fn leaves_nothing(server: &Server, visits: impl FnOnce()) {
     visits();
     let (memory_after, descriptors_after) = holds(server);
     assert_eq!(descriptors_after, descriptors);
-    // The kernel counts pages in batches, so a few more are not a leak. One for each of
-    // thousands of clients would be.
+    // The kernel counts pages in batches, so a few more pages are not a leak, but one page per
+    // client would be.
     let more = memory_after.saturating_sub(memory);
     assert!(more <= 256, "{more} kB more");
     assert!(server.said().is_empty());
@@ -124,7 +124,7 @@ fn random_bytes_come_back_for_a_minute_while_other_clients_die() {
     assert!(no_other && !said.is_empty(), "{said:?}");
 }
 
-/// Disconnects in the middle of its data, with a reset or a close.
+/// Disconnects after sending part of the data, with a reset or a close.
 fn die(mut stream: TcpStream, bytes: &[u8], by_reset: bool) {
     stream.write_all(&bytes[..bytes.len() / 16]).unwrap();
     let _ = stream.read(&mut [0; 1000]).unwrap();

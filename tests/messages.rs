@@ -1,4 +1,4 @@
-//! The messages on standard error: their form, and that they never make a client wait.
+//! Messages on standard error: each is one short line, and never makes a client wait.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn a_message_is_one_line_of_at_most_512_bytes() {
     assert!(said.starts_with("a?b: bind error: "), "{said}");
 }
 
-/// `tcpserv 2> log`: if the file were opened again, it would be overwritten from its start.
+/// With `tcpserv 2> log`, opening the file again would overwrite it from the start.
 #[test]
 fn a_log_file_gets_every_message() {
     let server = Server::start(&[]);
@@ -47,9 +47,9 @@ fn a_full_standard_error_blocks_no_client() {
     for (mut reader, stderr) in [pipe(), pty(), (one, other)] {
         let non_blocking = |flags| fcntl(&stderr, FcntlArg::F_SETFL(flags)).unwrap();
         non_blocking(OFlag::O_NONBLOCK);
-        while (&stderr).write(&[b'x'; 512]).is_ok() {} // until it is full
+        while (&stderr).write(&[b'x'; 512]).is_ok() {} // until stderr is full
         non_blocking(OFlag::empty());
-        // Make room for some messages: a terminal reports room even if the next does not fit.
+        // Make room for some messages. (A terminal is writable even if a message does not fit.)
         reader.read_exact(&mut [0; 4096]).unwrap();
         let mut command = tcpserv("127.0.0.1", 0);
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -62,14 +62,14 @@ fn a_full_standard_error_blocks_no_client() {
             assert_eq!(echo(&mut stream, b"hello\n"), b"hello\n");
             let child = children(pid)[0];
             if n % 2 == 0 {
-                signal(child, Signal::SIGKILL); // the parent reports this
+                signal(child, Signal::SIGKILL); // reported by the parent
             } else {
-                reset(stream); // and the child reports this
+                reset(stream); // reported by the child
             }
             wait_until("the child to be reaped", || gone(child));
         }
         server.kill().unwrap();
         server.wait().unwrap();
-        drop(reader); // open until here
+        drop(reader); // must stay open until here
     }
 }

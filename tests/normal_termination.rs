@@ -1,4 +1,4 @@
-//! 正常终止步骤: what happens from Ctrl-D on, step by step.
+//! 正常终止步骤: what happens after Ctrl-D, step by step.
 
 mod common;
 

@@ -1,11 +1,11 @@
-//! When things go wrong: a client, a child or the parent dies. A client's fault affects only its
+//! When things go wrong: a client, a child or the parent dies. A failing client affects only its
 //! own connection.
 
 mod common;
 
 use common::*;
 
-/// Asserts that the server still serves this client, and a new one.
+/// Asserts that the server still serves this client and a new client.
 fn serves(server: &Server, other: &mut TcpStream) {
     for stream in [other, &mut connect(server.addr)] {
         assert_eq!(echo(stream, b"hello\n"), b"hello\n");
@@ -52,7 +52,7 @@ fn a_killed_client_disconnects_like_any_other() {
     assert!(server.said().is_empty());
 }
 
-/// c7_ in client.rs shows what tcpcli does then.
+/// c7_ in client.rs shows how tcpcli reacts to end of file.
 #[test]
 fn a_killed_child_is_reported_and_its_client_gets_end_of_file() {
     let server = Server::start(&[]);
@@ -73,7 +73,7 @@ fn a_killed_child_is_reported_and_its_client_gets_end_of_file() {
     assert_eq!(server.said().len(), 3);
 }
 
-/// No other test gets the port: for port 0 the kernel picks none that has a connection.
+/// No other test can get the port: for port 0, the kernel never picks a port with a connection.
 #[test]
 fn when_the_parent_is_killed_its_children_keep_serving_and_a_new_server_can_start() {
     let server = Server::start(&[]);

@@ -1,7 +1,7 @@
-//! The system calls of a connection, seen with ptrace: those of the listings and no others, so a
-//! trace that nobody requested costs none. Also the states before and after listen. The tests are
-//! ignored if ptrace is forbidden, or if the C library is not glibc on a 64-bit machine, because
-//! others make different calls.
+//! Checks with ptrace that a connection requires only the listings' system calls, so --trace costs
+//! nothing unless requested. Also checks the states before and after listen. The tests are ignored
+//! if ptrace is forbidden, or without glibc on a 64-bit machine, because other C libraries make
+//! different calls.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn allowed() -> Result<(), String> {
         return Err("the C library is not glibc on a 64-bit machine".to_owned());
     }
     let mut command = Command::new("true");
-    // SAFETY: between fork and exec it makes only one system call.
+    // SAFETY: the child makes only one system call before exec.
     let traced = unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) }.spawn();
     let mut traced = traced.map_err(|why| format!("ptrace: {why}"))?;
     traced.kill().unwrap();
@@ -36,8 +36,8 @@ fn allowed() -> Result<(), String> {
     Ok(())
 }
 
-/// Calls that the C library and Rust make at the start and end of a process, and for memory. In a
-/// debug build, Rust also checks before a close whether the descriptor is open.
+/// Calls that the C library and Rust make to start and end a process, and to manage memory. In a
+/// debug build, Rust also checks before each close that the descriptor is open.
 const RUNTIME: &[c_long] = &[
     #[cfg(debug_assertions)]
     libc::SYS_fcntl,
@@ -55,7 +55,7 @@ const RUNTIME: &[c_long] = &[
     libc::SYS_sigaltstack,
 ];
 
-/// The numbers of the system calls that a process made itself, in order.
+/// A process's system calls, in order, except those in RUNTIME.
 type Calls = Vec<c_long>;
 
 /// The calls from the first one with this number onward.
@@ -66,7 +66,7 @@ fn from(first: c_long, calls: &Calls) -> Calls {
 
 /// Starts a program that this thread will trace.
 fn start(command: &mut Command) -> Child {
-    // SAFETY: between fork and exec it makes only one system call.
+    // SAFETY: the child makes only one system call before exec.
     spawn(unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) })
 }
 
@@ -74,22 +74,22 @@ fn start(command: &mut Command) -> Child {
 #[cfg(target_env = "gnu")]
 fn entered(pid: Pid) -> Option<c_long> {
     let info = ptrace::syscall_info(pid).unwrap();
-    // SAFETY: `op` says that the kernel filled in `entry`.
+    // SAFETY: `op` shows that the kernel filled in `entry`.
     let number = || unsafe { info.u.entry.nr } as c_long;
     (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(number)
 }
 
-/// nix has PTRACE_GET_SYSCALL_INFO only for glibc.
+/// nix supports PTRACE_GET_SYSCALL_INFO only for glibc.
 #[cfg(not(target_env = "gnu"))]
 fn entered(_: Pid) -> Option<c_long> {
     unreachable!("the tests are ignored")
 }
 
 /// Traces a program and its children until they exit, and calls `enters` for each system call.
-/// Returns the calls of each process, those of the program first.
+/// Returns the calls made by each process, starting with the program.
 fn follow(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
     let pid = Pid::from_raw(program.id() as i32);
-    waitpid(pid, None).unwrap(); // it is stopped at its exec
+    waitpid(pid, None).unwrap(); // the program stops at its exec
     ptrace::setoptions(
         pid,
         ptrace::Options::PTRACE_O_TRACESYSGOOD
@@ -130,7 +130,7 @@ fn follow(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
                     alive.push(child);
                     None
                 }
-                // A new child starts with this stop.
+                // Each new child first reports this stop.
                 WaitStatus::Stopped(_, Signal::SIGSTOP) => None,
                 WaitStatus::Stopped(_, signal) => Some(signal),
                 other => panic!("{other:?}"),
@@ -144,7 +144,7 @@ fn follow(program: &Child, mut enters: impl FnMut(Pid, c_long)) -> Vec<Calls> {
     calls.into_iter().map(|(_, calls)| calls).collect()
 }
 
-/// The calls of a tcpserv with these arguments and of its children, while `visit` uses it.
+/// The calls that tcpserv and its children make with these arguments while `visit` runs.
 fn serve(
     args: &[&str],
     visit: impl FnOnce(Pid, SocketAddr) + Send,
@@ -193,8 +193,8 @@ fn the_parent_accepts_forks_closes_and_reaps() {
         libc::SYS_clone,
         libc::SYS_close,
         accept, // interrupted, and restarted
-        wait,   // the handler waits for the child,
-        wait,   // and finds no more
+        wait,   // the handler reaps the child,
+        wait,   // and finds no other
         libc::SYS_rt_sigreturn,
     ];
     let mut expected = expected.repeat(CLIENTS);
@@ -229,7 +229,7 @@ fn n3_the_client_writes_and_reads_once_for_each_line_and_only_its_exit_closes() 
     assert_eq!(calls, expected);
 }
 
-/// sigsuspend unblocks it and sleeps atomically, so no child terminates unnoticed before that.
+/// sigsuspend atomically unblocks SIGCHLD and sleeps, so no child can terminate unnoticed.
 fn at_the_limit_sigchld_is_blocked_until_sigsuspend() {
     let visit = |pid, addr| {
         for _ in 0..3 {
@@ -253,7 +253,7 @@ fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
     let mut states = Vec::new();
     let visit = |_, _| ();
     serve(&[], visit, |pid, number| {
-        // Before listen, and before the next call.
+        // Look before listen and before the next call.
         if number == libc::SYS_listen || states.len() == 1 {
             // A socket in CLOSED is not in the kernel's table.
             states.push(connection_of(pid).map_or("CLOSED", |row| row.state));
@@ -262,7 +262,7 @@ fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
     assert_eq!(states, ["CLOSED", "LISTEN"]);
 }
 
-/// Counts the sockets that each process holds when it enters its next call.
+/// Counts the sockets that each process holds when it enters a call.
 fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_figure() {
     let visit = |pid, addr| {
         let mut stream = connect(addr);
@@ -295,9 +295,9 @@ fn f3_f4_f5_parent_and_child_hold_the_sockets_of_the_figure() {
     let held =
         |(parent, child): (&str, &str)| (parent.matches("fd").count(), child.matches("fd").count());
     let (parents, childs): (Vec<_>, Vec<_>) = columns.map(held).unzip();
-    // Before accept, fork, close, and accept again.
+    // The counts before accept, fork, close, and accept again.
     let is_so = of_parent.windows(4).any(|held| held == parents);
     assert!(is_so, "{of_parent:?}, not {parents:?}");
-    // Before close and read.
+    // The counts before close and read.
     assert_eq!([&[0, 0], &of_child[..2]].concat(), childs);
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds the programs and type-checks the tests for other targets: musl, 64-bit ARM, 32-bit ARM.
-# Then runs a session of three lines with --trace for each, under qemu-user, and musl also natively.
+# Then runs a --trace session of three lines for each under qemu-user, and for musl also natively.
 #
-# It needs Debian 13 on x86_64 (a container will do), five minutes on two idle cores, 1 GB in
-# target/, and these packages:
+# The script needs Debian 13 on x86_64 (a container will do), five minutes on two idle cores, 1 GB
+# in target/, and these packages:
 #   apt install cargo rust-src gcc libc6-dev musl-tools qemu-user \
 #       gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
 set -euo pipefail
@@ -13,8 +13,8 @@ dir=$(mktemp -d)
 server=
 trap '[ $? = 0 ] || cat "$dir"/*.log; kill $server 2> /dev/null || true; rm -r "$dir"' EXIT
 
-# Debian has Rust's standard library for these targets only as source. The Cargo option that builds
-# it is a nightly one; with this variable, 1.85 also accepts it.
+# Debian has Rust's standard library for these targets only as source. With this variable, Cargo
+# 1.85 accepts the nightly option that builds the library.
 export RUSTC_BOOTSTRAP=1
 export CARGO_PROFILE_DEV_DEBUG=0
 
@@ -25,7 +25,7 @@ build() { # TARGET LINKER PARTS_OF_STD
     cargo check --locked --target "$1" -Zbuild-std="$3" --tests
 }
 
-says() { # WORDS: waits until the server prints them
+says() { # WORDS: waits until the server prints WORDS
     timeout 20 sh -c "until grep -q '$1' '$dir/serv.log'; do sleep 0.1; done"
 }
 
@@ -48,7 +48,7 @@ session() { # TARGET COMMAND_THAT_RUNS_ITS_PROGRAMS
     echo "$name: three lines echoed, and the states in both traces"
 }
 
-# musl has no library for unwinding the stack. gcc's is for glibc, and calls one glibc function.
+# musl has no library for unwinding the stack. The gcc library calls one glibc function.
 mkdir -p "$target/unwind"
 cp "$(gcc -print-file-name=libgcc_eh.a)" "$target/unwind/libunwind.a"
 echo 'int _dl_find_object(void *pc, void *found) { return -1; }' |

@@ -23,7 +23,7 @@ fn o1_f12_write_returns_when_the_bytes_are_in_the_send_buffer() {
     assert_eq!(client.next_output(6), b"hello\n");
 }
 
-/// So bulk transfer takes fewer calls.
+/// With a larger buffer, bulk transfer needs fewer calls.
 #[test]
 fn a_client_that_fills_the_childs_buffer_gets_a_larger_one() {
     let server = Server::start(&[]);
@@ -37,7 +37,7 @@ fn a_client_that_fills_the_childs_buffer_gets_a_larger_one() {
     assert!(read_bytes(&mut stream, 60_000) == pattern(60_000));
     wait_reading_socket(child);
     let reads = io(child).syscr - reads;
-    assert!(reads < 60_000 / 4096, "{reads} reads"); // a read counts when it returns
+    assert!(reads < 60_000 / 4096, "{reads} reads"); // a read is counted when it returns
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn o2_a_full_send_buffer_blocks_the_writer_and_nothing_is_lost() {
     let client = stream.local_addr().unwrap();
     let filled = fill(&mut stream); // the client reads nothing
 
-    // Signals interrupt the write, and it is restarted.
+    // Signals interrupt the write, which is then restarted.
     for _ in 0..3 {
         wait_writing_socket(child);
         let writes = io(child).syscw;
@@ -83,8 +83,8 @@ fn o3_close_returns_at_once_though_data_is_queued_and_all_of_it_arrives_before_t
     let row = connection(server.addr, client).unwrap();
     show("the child has exited, but the kernel still has data to send:");
     show(&row);
-    // The client's FIN has arrived. The server's FIN follows its data, for which the client's
-    // small receive buffer has no room.
+    // The client's FIN has arrived. The server's FIN follows data that does not fit into the
+    // client's small receive buffer.
     assert_eq!((row.state, row.inode), ("LAST_ACK", 0));
     assert!(row.tx_queue > 0, "the kernel still has data to send");
 

@@ -1,4 +1,4 @@
-//! tcpcli in a pseudo-terminal, as a person uses it.
+//! Runs tcpcli in a pseudo-terminal, as a person would.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn one_ctrl_d_within_a_line_does_not_end_it_but_between_lines_it_terminates_tcpc
     terminal.wait_shows("ab");
 
     terminal.keys("再见\n".as_bytes());
-    terminal.wait_shows("ab再见\r\nab再见\r\n"); // sent as one line: no abab
+    terminal.wait_shows("ab再见\r\nab再见\r\n"); // one line, so no `abab`
     terminal.wait_reading_keys();
     terminal.keys(CTRL_D);
     assert_eq!(terminal.wait().code(), Some(0));
@@ -47,7 +47,7 @@ fn two_ctrl_d_within_a_line_send_what_was_typed_and_terminate_tcpcli() {
 fn a_terminal_shows_each_echo_before_the_next_one_arrives() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (input, mut keyboard) = pipe();
-    keyboard.write_all(b"one\ntwo\n").unwrap(); // so that both are read at once
+    keyboard.write_all(b"one\ntwo\n").unwrap(); // so that one read returns both lines
     let server = listener.local_addr().unwrap();
     let terminal = Terminal::run(&mut tcpcli(server), Some(input.into()));
     let mut connfd = accept(&listener);

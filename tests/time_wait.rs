@@ -1,5 +1,5 @@
-//! TIME_WAIT状态: which end enters it, what it prevents, and how long it lasts. (T1 is also tested
-//! in normal_termination.rs.)
+//! TIME_WAIT状态: which end enters TIME_WAIT, what this state prevents, and how long it lasts.
+//! (normal_termination.rs also tests T1.)
 
 mod common;
 
@@ -7,13 +7,13 @@ use common::*;
 use socket2::{Domain, Socket, Type};
 use std::io::ErrorKind;
 
-/// No other test gets the port: for port 0 the kernel picks none that is in TIME_WAIT.
+/// No other test can get the port: for port 0, the kernel never picks a port in TIME_WAIT.
 #[test]
 fn s9_t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reuseaddr() {
     let server = Server::start(&[]);
     let (mut client, child) = server.tcpcli();
     let addr = client.addr();
-    wait_accepting(server.pid()); // so the child's reference to connfd is the last
+    wait_accepting(server.pid()); // so only the child still holds connfd
     signal(child, Signal::SIGKILL);
     wait_state(server.addr, addr, "FIN_WAIT_2"); // the FIN was sent
     client.ctrl_d_and_wait().succeeded(b"");
@@ -34,7 +34,7 @@ fn s9_t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reu
     assert_eq!(show_state(server.addr, addr), Some("TIME_WAIT"), "still");
 }
 
-/// a20_ in load.rs waits until it is over.
+/// a20_ in load.rs waits until TIME_WAIT ends.
 #[test]
 fn t3_time_wait_lasts_2msl_60_seconds_on_linux() {
     let server = Server::start(&[]);
@@ -47,7 +47,7 @@ fn t3_time_wait_lasts_2msl_60_seconds_on_linux() {
 
     show(&row);
     assert_eq!(row.timer, 3, "the timer of TIME_WAIT");
-    // It started at 60 s, at most DEADLINE ago.
+    // The timer started at 60 s, at most DEADLINE ago.
     let left = Duration::from_secs(40)..=Duration::from_secs(60);
     assert!(left.contains(&row.expires), "{:?} left", row.expires);
 }

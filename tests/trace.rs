@@ -1,5 +1,5 @@
-//! --trace: each line is true when it is printed, causes precede their effects, the last line of
-//! each process shows where it is, and nothing else changes.
+//! With --trace, each line is true when printed, causes precede their effects, and the last line
+//! from each process shows its current call. Nothing else changes.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 const TRACE: &[&str] = &["--trace"];
 
-/// Waits until the last line of a process matches this. A reader may lag behind the writer.
+/// Waits until a process's last line matches. The reader may lag behind the process.
 fn wait_last(said: impl Fn() -> Vec<String>, pid: Pid, pattern: &str) {
     wait_while_alive(pid, pattern, || {
         let last = told(said(), pid).pop()?;
@@ -57,7 +57,7 @@ fn c6_z4_while_the_queue_is_full_connect_blocks_and_its_line_is_the_last() {
     let client = Program::tcpcli(server.addr, TRACE);
     wait_asleep_in(libc::SYS_connect, client.pid(), "socket:");
     show_process(client.pid(), "blocked in connect");
-    client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // as it began
+    client_waits(&client, &format!("CLOSED: connect(*, {})", server.addr)); // as connect began
     show_queue(server.addr.port());
     let row = connection_of(client.pid()).unwrap();
     show(&row);
@@ -128,7 +128,7 @@ fn sorted_by_time_each_cause_precedes_its_effect() {
         client.echoes(b"hello\n");
         wait_reading_input(client.pid());
         wait_reading_socket(child);
-        stop(child).go_on(); // this causes no SIGCHLD
+        stop(child).go_on(); // a stopped child causes no SIGCHLD
         let ended = client.ctrl_d_and_wait();
         assert_eq!(ended.code, Some(0));
         server.wait_said("calling again");
@@ -189,7 +189,7 @@ fn a_half_close_is_printed_and_then_its_state() {
     let told = told(ended.stderr.lines(), client.pid());
     let after = place(&told, "ESTABLISHED: shutdown(*, SHUT_WR)") + 1;
     assert!(is_like(&told[after], "FIN_WAIT_*: * to *"), "{told:?}");
-    // In TIME_WAIT the kernel has detached the connection from its open socket.
+    // In TIME_WAIT, the connection is no longer attached to the open socket.
     place(&told, "TIME_WAIT: Readline(*) = 4");
     let last = told.last().unwrap();
     assert!(
@@ -215,8 +215,8 @@ fn batch_prints_its_calls_and_each_close_once() {
     ] {
         place(&told, expected);
     }
-    // The sending thread has its own descriptor. The exit does not print a close of the other one
-    // if the kernel still counts that thread, which has only just terminated.
+    // The sending thread has its own descriptor. At exit, no close of the other descriptor is
+    // printed if the kernel still counts this thread, which has just terminated.
     place(&told, "ESTABLISHED: shutdown(*, SHUT_WR)");
     place(&told, "* close(*), then holds fd *");
     let closes = told

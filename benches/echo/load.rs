@@ -1,4 +1,4 @@
-//! The load, which is the same for each server or each client.
+//! The load, which is the same for all servers and all clients.
 
 use crate::common::{DEADLINE, connect, echo, memory_file, rest};
 use crate::peers::Peer;
@@ -63,7 +63,7 @@ pub fn bulk(server: SocketAddr, mebibytes: usize) -> f64 {
     (pieces * piece.len()) as f64 / 1e9 / start.elapsed().as_secs_f64()
 }
 
-/// A file of lines for the standard input of clients.
+/// A file of lines, used as the clients' standard input.
 pub struct Input {
     file: File,
     pub bytes: usize,
@@ -79,7 +79,7 @@ impl Input {
 
     /// The median time of `runs` runs of a client, from its start to its exit, in seconds.
     pub fn time(&self, client: &Peer, server: SocketAddr, runs: usize) -> f64 {
-        // The first run is not timed. It checks that the client prints the whole echo.
+        // The first run is not timed, and checks that the client prints the whole echo.
         let output = memory_file();
         self.run(client, server, output.try_clone().unwrap());
         let printed = output.metadata().unwrap().len();
@@ -93,7 +93,7 @@ impl Input {
     }
 
     fn run(&self, client: &Peer, server: SocketAddr, stdout: impl Into<Stdio>) -> f64 {
-        // Standard error ends when the client exits, and reading it can have a deadline.
+        // Reading standard error ends when the client exits, and can have a deadline.
         let (mut said, stderr) = UnixStream::pair().unwrap();
         said.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut command = client.command(server.port());
@@ -104,7 +104,7 @@ impl Input {
         let mut process = command
             .spawn()
             .unwrap_or_else(|why| panic!("{}: {why}", client.name));
-        drop(command); // and with it, this process's copy of stderr
+        drop(command); // the command holds a copy of stderr
         let mut why = String::new();
         if said.read_to_string(&mut why).is_err() {
             process.kill().unwrap();
@@ -116,9 +116,9 @@ impl Input {
     }
 }
 
-/// Measures on one core, together with the servers and clients that it starts. Otherwise the
-/// result mostly shows where the scheduler puts two processes that take turns, and how long
-/// another core takes to wake up.
+/// Measures on one core, on which the servers and clients also run. Otherwise, the result mostly
+/// shows where the scheduler puts two processes that take turns, and how long another core takes
+/// to wake up.
 pub fn on_one_core<T: Send>(measure: impl FnOnce() -> T + Send) -> T {
     let on_this_core = || {
         let mut this = CpuSet::new();

@@ -1,8 +1,8 @@
 //! Measures how fast the two programs and their peers are. `cargo bench` prints tables in
-//! Markdown; benches/README.md has those of one run, and what they show.
+//! Markdown; benches/README.md contains the tables from one run, and explains them.
 //!
 //! `cargo bench -- --quick` does a tenth of the work, and `cargo bench -- NAME…` prints only the
-//! named [`TABLES`]. It only reports; no result makes it fail.
+//! named [`TABLES`]. No result makes the benchmark fail.
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -14,7 +14,7 @@ mod tables;
 use std::env;
 use std::process::ExitCode;
 
-/// A name, and the function that prints the table of that name with 1/n of the work.
+/// The name of a table, and the function that prints the table with 1/n of the work.
 type Table = (&'static str, fn(usize));
 
 const TABLES: [Table; 7] = [
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let (options, names): (Vec<_>, Vec<_>) =
         env::args().skip(1).partition(|arg| arg.starts_with('-'));
     let given = |option: &str| options.iter().any(|given| given == option);
-    // `cargo test --all-targets` also starts this, but without --bench.
+    // `cargo test --all-targets` also starts this program, but without --bench.
     if !given("--bench") {
         println!("this is a benchmark: run it with cargo bench");
         return ExitCode::SUCCESS;

@@ -1,4 +1,4 @@
-//! What is compared: the two programs, and those in benches/peers.
+//! The programs compared: tcpserv, tcpcli and those in benches/peers.
 
 use crate::common::{Server, TCPCLI, TCPSERV};
 use std::path::Path;
@@ -10,9 +10,9 @@ const DIRECTORY: &str = env!("CARGO_TARGET_TMPDIR");
 /// A server or a client.
 pub struct Peer {
     pub name: &'static str,
-    /// The name of the peer to which it is compared.
+    /// The name of the peer with which this one is compared.
     pub reference: &'static str,
-    /// An absolute path, or one relative to DIRECTORY.
+    /// A path, absolute or relative to DIRECTORY.
     program: &'static str,
     args: &'static str,
 }
@@ -70,7 +70,7 @@ impl Peer {
         Server::spawn(&mut self.command(0))
     }
 
-    /// The command that starts this program; a client connects to this port.
+    /// The command that starts this program; a client connects to `port`.
     pub fn command(&self, port: u16) -> Command {
         let args = self.args.replace("PORT", &port.to_string());
         let mut command = Command::new(Path::new(DIRECTORY).join(self.program));

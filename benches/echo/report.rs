@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const ROUNDS: usize = 7;
 
-/// Measures each peer once per round, and prints the medians, each with its ratio to that of the
-/// peer's reference.
+/// Measures each peer once per round, and prints the medians, each with its ratio to the median of
+/// the peer's reference.
 ///
-/// The peers take turns, and each round starts with a different one. After a failure (a panic, as
-/// in the tests) the peer is no longer measured.
+/// The peers take turns, and each round starts with a different one. A peer that fails (panics, as
+/// in a test) is not measured again.
 pub fn table<'a>(
     title: &str,
     says: &str,

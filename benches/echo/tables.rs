@@ -1,4 +1,4 @@
-//! The tables. `part` is 1 for a full run, and n for 1/n of its work.
+//! The tables. `part` is 1 for a full run, and n for 1/n of the work.
 
 use crate::common::{Server, connect, echo, set_limit, status, wait_asleep, wait_until};
 use crate::load::{self, Input, LINE, on_one_core};
@@ -90,7 +90,7 @@ pub fn memory(part: usize) {
     });
 }
 
-/// The average number of page faults of a child.
+/// The average number of page faults per child.
 fn page_faults(server: &Server, children: usize) -> f64 {
     let of_children = || {
         wait_childless(server);

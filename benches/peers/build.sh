@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the peers in $1/peers, and prints the date, the machine, the compilers and their options.
-# A peer that cannot be built is missing afterwards; standard error shows why.
+# If a peer cannot be built, it is missing, and standard error shows why.
 cd "$(dirname "$0")" || exit
 peers=$1/peers
 cc=${CC:-cc}

@@ -1,6 +1,6 @@
 /*
  * An echo server on a free port of 127.0.0.1 that does little more than make system calls,
- * so nearly all of its cost is the kernel's.
+ * so nearly all of its cost is in the kernel.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -37,7 +37,7 @@ int main(void)
 	/* The kernel reaps the children. */
 	signal(SIGCHLD, SIG_IGN);
 	while ((connfd = accept(listenfd, NULL, NULL)) >= 0) {
-		/* fork, without the C library's part */
+		/* fork, but without the C library's work */
 		if (syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) == 0) {
 			close(listenfd);
 			str_echo(connfd);

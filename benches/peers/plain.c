@@ -1,10 +1,10 @@
 /*
- * The listings' echo client and server in plain C, in one program. With a port as its argument
- * it is the client, without one the server, on a free port. Both use 127.0.0.1. The server
- * prints its address as tcpserv does.
+ * The listings' echo client and server in plain C, in one program. With a port as its argument,
+ * the program is the client; without arguments, it is the server, on a free port. Both use
+ * 127.0.0.1. The server prints its address as tcpserv does.
  *
- * The benchmark's server reaps its children, as later in the chapter. With -DLISTING it does not,
- * as in the listing (tests/c_listings.rs), and `PORT serve` is the server on that port.
+ * The server reaps its children, as later in the chapter. With -DLISTING it does not, as
+ * in the listing (tests/c_listings.rs), and `PORT serve` starts it on that port.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -30,13 +30,13 @@ impl fmt::Display for Connection {
             1 => "retransmits",
             3 => "expires",
             4 => "probes",
-            _ => return Ok(()), // none, or keepalive's two hours
+            _ => return Ok(()), // no timer, or keepalive
         };
         write!(f, ", {timer} in {:.2} s", self.expires.as_secs_f64())
     }
 }
 
-/// The states in the order of the kernel's numbers, which start at 1.
+/// The states in the order of their numbers in the kernel, starting at 1.
 pub const STATES: &str = "ESTABLISHED SYN_SENT SYN_RCVD FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT CLOSED \
     CLOSE_WAIT LAST_ACK LISTEN CLOSING SYN_RCVD";
 
@@ -45,11 +45,11 @@ pub fn connections(port: u16) -> Vec<Connection> {
     rows(&format!(":{port:04X} "))
 }
 
-/// The rows that contain this text. Only these are parsed: a benchmark may leave 50,000 others.
+/// Parses only the rows that contain this text, because a benchmark may leave 50,000 others.
 fn rows(text: &str) -> Vec<Connection> {
     let mut rows = Vec::new();
     for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
-        // A kernel without IPv6 has no second file.
+        // A kernel without IPv6 has no tcp6 file.
         let table = fs::read_to_string(file).unwrap_or_default();
         let found = table.lines().filter(|line| line.contains(text));
         rows.extend(found.map(row));
@@ -78,8 +78,8 @@ fn row(line: &str) -> Connection {
     }
 }
 
-/// Parses `0100007F:2695`, whose words are in host byte order. An IPv4-mapped IPv6 address
-/// becomes an IPv4 address.
+/// Parses an address such as `0100007F:2695`, with words in host byte order. Converts an
+/// IPv4-mapped IPv6 address to IPv4.
 fn address(text: &str) -> SocketAddr {
     let (ip, port) = text.split_once(':').unwrap();
     let mut bytes = Vec::new();
@@ -100,7 +100,7 @@ pub fn connection(local: SocketAddr, remote: SocketAddr) -> Option<Connection> {
     connections(local.port()).into_iter().find(this)
 }
 
-/// The only connection of a client process.
+/// A client process's only connection.
 pub fn connection_of(client: Pid) -> Option<Connection> {
     sockets(client).into_iter().find_map(|inode| {
         let rows = rows(&format!(" {inode} ")).into_iter();
@@ -108,7 +108,7 @@ pub fn connection_of(client: Pid) -> Option<Connection> {
     })
 }
 
-/// The state of one end of a connection; `None` if the kernel no longer has it.
+/// The state of one end of a connection, or `None` if the kernel has dropped it.
 pub fn tcp_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
     connection(local, remote).map(|row| row.state)
 }
@@ -145,12 +145,12 @@ pub fn listening(port: u16) -> Vec<Connection> {
     connections(port).into_iter().filter(its).collect()
 }
 
-/// The number of connections in the completed connection queue of a port.
+/// The length of a port's completed connection queue.
 pub fn queued(port: u16) -> u64 {
     listening(port)[0].rx_queue
 }
 
-/// Shows that number.
+/// Shows the length of a port's completed connection queue.
 pub fn show_queue(port: u16) {
     show(format_args!("completed connection queue: {}", queued(port)));
 }

@@ -1,4 +1,4 @@
-//! Tests of operations that a machine may not allow. There they are shown as ignored, with the reason.
+//! Runs tests, or shows them as ignored, with the reason, if the machine does not allow them.
 
 use super::{IS_ASKED, show_first};
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -11,7 +11,7 @@ macro_rules! tests {
     ($($test:ident),* $(,)?) => { [$((stringify!($test), $test as fn())),*] };
 }
 
-/// Makes trials of the tests. They are ignored, with the reason, unless this machine allows them.
+/// Creates trials, which are ignored, with the reason, unless this machine allows the tests.
 pub fn trials(allowed: &Result<(), String>, tests: impl IntoIterator<Item = Test>) -> Vec<Trial> {
     let tests = tests.into_iter();
     let trial = |(name, test)| trial(name, allowed.clone(), test);
@@ -33,8 +33,7 @@ pub fn trial(
     })
 }
 
-/// Runs the tests as the standard harness does, at most `threads` at a time, or one at a time if
-/// they show what they see.
+/// Runs the tests like the standard harness, at most `threads` at a time (one with `--nocapture`).
 pub fn run(trials: Vec<Trial>, threads: usize) -> ! {
     let threads = if *IS_ASKED { 1 } else { threads };
     let mut arguments = Arguments::from_args();

@@ -1,5 +1,5 @@
 //! The test harness: it starts and kills the real programs, and reads their state from the kernel.
-#![allow(dead_code, unused_imports)] // each test file uses only a part
+#![allow(dead_code, unused_imports)] // each test file uses only part of it
 
 mod connections;
 pub mod machine;
@@ -18,7 +18,7 @@ pub use server::*;
 pub use show::*;
 pub use stream::*;
 
-// What most tests use.
+// Imports for most tests.
 pub use nix::{errno::Errno, libc, sys::signal::Signal, unistd::Pid};
 pub use rlimit::Resource;
 pub use std::io::{Read, Write};
@@ -39,7 +39,7 @@ use std::thread::JoinHandle;
 pub const TCPSERV: &str = env!("CARGO_BIN_EXE_tcpserv");
 pub const TCPCLI: &str = env!("CARGO_BIN_EXE_tcpcli");
 
-/// How long a test waits for an event before it fails. With 16 tests at a time and two busy
+/// How long a test waits for an event before it fails. With 16 parallel tests and two busy
 /// loops on two cores, the longest wait seen is one second (plus any idle timeout).
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -67,7 +67,7 @@ pub fn wait_until(what: impl Display, mut is_so: impl FnMut() -> bool) {
 /// Waits for an event that can no longer occur once this process has terminated.
 pub fn wait_while_alive<T>(pid: Pid, what: impl Display, mut look: impl FnMut() -> Option<T>) -> T {
     wait_for(&what, || {
-        let over = ended(pid); // checked before `look`, because the event may be its last act
+        let over = ended(pid); // checked first, because the event may be the process's last act
         let seen = look();
         assert!(
             seen.is_some() || !over,
@@ -82,7 +82,7 @@ pub fn join<T>(what: impl Display, thread: JoinHandle<T>) -> T {
     thread.join().unwrap()
 }
 
-/// A program's output, which a thread reads as it arrives.
+/// A program's output, read by a thread as it arrives.
 struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
@@ -94,7 +94,7 @@ impl Output {
         let heard = bytes.clone();
         let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
-            // Once no process has a terminal open, reading from it fails (EIO).
+            // Reading fails (EIO) once no process has the terminal open.
             while let Ok(n @ 1..) = from.read(&mut piece) {
                 heard.lock().unwrap().extend(&piece[..n]);
             }
@@ -114,7 +114,7 @@ impl Output {
         lines.lines().map(str::to_owned).collect()
     }
 
-    /// All of the output, once nobody can write any more.
+    /// The whole output, once no process can write any more.
     fn whole(&mut self) -> Vec<u8> {
         if let Some(reader) = self.reader.take() {
             join("the end of the output", reader);
@@ -128,7 +128,7 @@ pub fn memory_file() -> File {
     memfd_create("test", MFdFlags::MFD_CLOEXEC).unwrap().into()
 }
 
-/// The read end and the write end of a pipe.
+/// A pipe's read end and write end.
 pub fn pipe() -> (File, File) {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     (reader.into(), writer.into())

@@ -13,15 +13,15 @@ use std::process::{Child, ExitStatus};
 
 /// Starts a program that the kernel kills when the calling thread terminates.
 pub fn spawn(command: &mut Command) -> Child {
-    // A LISTENQ in the environment of `cargo test` is not meant for the programs.
+    // A LISTENQ set for `cargo test` is not meant for the programs.
     if command.get_envs().all(|(name, _)| name != "LISTENQ") {
         command.env_remove("LISTENQ");
     }
     let test = Pid::this();
     let before_exec = move || {
-        // Both may be ignored, for example if a script runs the tests in the background.
+        // Both signals may be ignored, for example if a script runs tests in the background.
         for signal in [Signal::SIGINT, Signal::SIGTERM] {
-            // SAFETY: SIG_DFL is not a function that could do harm.
+            // SAFETY: SIG_DFL is not a handler function.
             unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
         }
         set_pdeathsig(Signal::SIGKILL)?;
@@ -30,7 +30,7 @@ pub fn spawn(command: &mut Command) -> Child {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec it only makes system calls, and allocates nothing.
+    // SAFETY: before exec, the child only makes system calls, and allocates nothing.
     let spawned = unsafe { command.pre_exec(before_exec) }.spawn();
     spawned.unwrap_or_else(|why| panic!("{command:?}: {why}"))
 }
@@ -44,7 +44,7 @@ pub fn signal(pid: Pid, signal: Signal) {
     kill(pid, signal).unwrap_or_else(|errno| panic!("{signal} to {pid}: {errno}"));
 }
 
-/// A stopped process, which continues when this is dropped.
+/// A stopped process, which continues when the value is dropped.
 pub struct Stopped(Pid);
 
 pub fn stop(pid: Pid) -> Stopped {
@@ -72,7 +72,7 @@ fn stat(pid: Pid) -> Option<Stat> {
     Process::new(pid.as_raw()).ok()?.stat().ok()
 }
 
-/// Shows what happens to a process, or what it does.
+/// Shows an event that concerns a process.
 pub fn show_process(pid: Pid, what: impl Display) {
     let name = stat(pid).map_or("gone".to_owned(), |stat| stat.comm);
     show(format_args!("{name}[{pid}]: {what}"));
@@ -83,7 +83,7 @@ pub fn process_state(pid: Pid) -> Option<char> {
     Some(stat(pid)?.state)
 }
 
-/// Whether a process has terminated. It may still be a zombie.
+/// Whether a process has terminated, even if it is still a zombie.
 pub fn ended(pid: Pid) -> bool {
     matches!(process_state(pid), None | Some('Z'))
 }
@@ -94,7 +94,7 @@ pub fn gone(pid: Pid) -> bool {
 }
 
 /// Waits until a process terminates, and returns the status that its parent's wait will report.
-/// The parent must not reap it first.
+/// The parent must not reap the process first.
 pub fn zombie_status(pid: Pid) -> i32 {
     wait_until(format_args!("{pid} to terminate"), || ended(pid));
     stat(pid).expect("it should be a zombie").exit_code.unwrap()
@@ -137,7 +137,7 @@ fn is_in_call(pid: Pid, number: c_long, kind: &str) -> Option<bool> {
             ..
         }) => (syscall_number as c_long == number, argument_registers[0]),
         // Yama's ptrace_scope 2 and 3 hide the system call. The kernel function remains visible,
-        // but it is the same for a read and a write.
+        // but is the same for read and write.
         Err(ProcError::PermissionDenied(_)) => {
             let function = match (number, kind) {
                 (libc::SYS_accept4, _) => "inet_csk_accept",
@@ -154,7 +154,7 @@ fn is_in_call(pid: Pid, number: c_long, kind: &str) -> Option<bool> {
     Some(is_it && (kind.is_empty() || is_kind()?))
 }
 
-/// Waits until a process is blocked in a system call on a descriptor of the given kind, which is
+/// Waits until a process is blocked in a system call on a descriptor of the given kind. `kind` is
 /// empty for a call without a descriptor.
 pub fn wait_asleep_in(number: c_long, pid: Pid, kind: &str) {
     let asleep_in = || {
@@ -191,7 +191,7 @@ pub fn descriptors(pid: Pid) -> Vec<FDInfo> {
     descriptors.into_iter().flatten().flatten().collect()
 }
 
-/// The inodes of the sockets that a process has created, without those inherited from the test.
+/// The inodes of a process's sockets, except those inherited from the test.
 pub fn sockets(pid: Pid) -> Vec<u64> {
     let sockets = |pid| {
         let descriptors = descriptors(pid).into_iter();
@@ -206,8 +206,8 @@ pub fn sockets(pid: Pid) -> Vec<u64> {
         .collect()
 }
 
-/// The numbers of read and write calls that a process has made, and of bytes transferred. They
-/// include those of the children that it has reaped.
+/// The numbers of read and write calls made, and of bytes transferred, by a process and the
+/// children that it has reaped.
 pub fn io(pid: Pid) -> Io {
     Process::new(pid.as_raw()).unwrap().io().unwrap()
 }
@@ -232,7 +232,7 @@ pub const FORKS: &[c_long] = &[
     libc::SYS_fork,
 ];
 
-/// Makes these system calls fail in a program, as a sandbox does (seccomp).
+/// Makes these system calls fail in a program, like a sandbox (seccomp).
 pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
     let statement = |code: u32, jf, k| libc::sock_filter {
         code: code as u16,
@@ -243,7 +243,7 @@ pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
-    let mut filter = vec![statement(load, 0, 0)]; // the number of the system call
+    let mut filter = vec![statement(load, 0, 0)]; // load the system call number
     for &call in calls {
         filter.push(statement(is, 1, call as u32));
         filter.push(statement(libc::BPF_RET, 0, answer));
@@ -260,6 +260,6 @@ pub fn refuse(command: &mut Command, calls: &[c_long], errno: i32) {
         Errno::result(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, program) })?;
         Ok(())
     };
-    // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
+    // SAFETY: before exec, the child makes two system calls, and allocates nothing.
     unsafe { command.pre_exec(install) };
 }

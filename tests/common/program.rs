@@ -44,7 +44,7 @@ impl Ended {
         assert_eq!((self.code, self.stderr.clone()), expected);
     }
 
-    /// Asserts that tcpcli reported that part of its echo is missing.
+    /// Asserts that tcpcli reported an incomplete echo.
     #[track_caller]
     pub fn terminated_prematurely(&self) {
         self.failed("tcpcli: str_cli: server terminated prematurely");
@@ -52,7 +52,7 @@ impl Ended {
 }
 
 impl Program {
-    /// Starts a tcpcli for this server with these further arguments, between two pipes.
+    /// Starts a tcpcli for this server with additional arguments and pipes for input and output.
     pub fn tcpcli(server: SocketAddr, args: &[&str]) -> Program {
         Program::spawn(tcpcli(server).args(args), Stdio::piped(), Stdio::piped())
     }
@@ -63,7 +63,7 @@ impl Program {
         stdout: impl Into<Stdio>,
     ) -> Program {
         let mut process = spawn(command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()));
-        // So that the command holds no copies of the caller's descriptors.
+        // Otherwise the command would keep copies of the caller's descriptors.
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Program {
             stdin: process.stdin.take(),
@@ -90,7 +90,7 @@ impl Program {
         Pid::from_raw(self.process.id() as i32)
     }
 
-    /// The client's address, once it is connected.
+    /// Waits until the client is connected, and returns its address.
     pub fn addr(&self) -> SocketAddr {
         // The server may already have closed the connection, so any later state will do.
         let connected = || connection_of(self.pid()).filter(|row| row.state != "SYN_SENT");
@@ -105,14 +105,14 @@ impl Program {
     pub fn type_in(&mut self, bytes: &[u8]) {
         show_process(self.pid(), format_args!("input, {} bytes", bytes.len()));
         let stdin = self.stdin.as_mut().unwrap();
-        // A pipe that poll reports as writable has room for this much (PIPE_BUF).
+        // If poll reports a pipe as writable, it has room for PIPE_BUF (4096) bytes.
         for piece in bytes.chunks(4096) {
             assert!(ready(stdin, PollFlags::POLLOUT), "its input is not read");
             stdin.write_all(piece).unwrap();
         }
     }
 
-    /// Takes the program's standard input, for a thread to type in.
+    /// Takes the program's standard input, so that a thread can write to it.
     pub fn take_input(&mut self) -> ChildStdin {
         self.stdin.take().unwrap()
     }
@@ -150,7 +150,7 @@ impl Program {
     /// Closes the read end of the program's standard output.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
-        // A process that another test is starting holds a copy until its exec.
+        // A process that another test is starting holds a copy of this end until its exec.
         let path = format!("/proc/{}/fd/1", self.pid());
         let pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
         wait_until("the last reader to close its end", || {
@@ -160,7 +160,7 @@ impl Program {
         });
     }
 
-    /// Waits until the program exits, leaving its input open.
+    /// Waits until the program exits, without closing its input.
     pub fn wait(&mut self) -> Ended {
         let stdout = self.stdout.take().map(Output::read);
         let code = wait_end(&mut self.process).code();
@@ -178,12 +178,11 @@ impl Program {
         self.wait()
     }
 
-    /// Types all of this without waiting for output, ends the input, and waits until the program
-    /// exits.
+    /// Types this input without waiting for output, closes it, and waits until the program exits.
     pub fn feed(mut self, input: &[u8]) -> Ended {
         let mut stdin = self.take_input();
         let input = input.to_vec();
-        // A program that exits early leaves some of it unread.
+        // A program that exits early leaves part of the input unread.
         let feeder = thread::spawn(move || drop(stdin.write_all(&input)));
         let ended = self.wait();
         join("all input to be written", feeder);

@@ -15,8 +15,8 @@ const LISTENING: &str = "tcpserv: listening on ";
 
 /// A running tcpserv, which is killed with its children when dropped.
 ///
-/// It leads a process group that contains its children, so one signal kills them all. If the test
-/// is killed, the process group is orphaned, and the kernel continues its stopped processes. They
+/// The server leads a process group that contains its children, so one signal kills them all. If
+/// the test is killed, the kernel continues the stopped processes in the orphaned group, which
 /// exit because their clients do.
 pub struct Server {
     program: Program,
@@ -24,12 +24,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a tcpserv on a free port of 127.0.0.1, with these further arguments.
+    /// Starts a tcpserv on a free port of 127.0.0.1, with additional arguments.
     pub fn start(args: &[&str]) -> Server {
         Server::spawn(tcpserv("127.0.0.1", 0).args(args))
     }
 
-    /// Starts the caller's tcpserv, and waits until it listens.
+    /// Starts a tcpserv with this command, and waits until it listens.
     pub fn spawn(command: &mut Command) -> Server {
         let program = Program::spawn(command.process_group(0), Stdio::null(), Stdio::null());
         let addr = wait_while_alive(program.pid(), "the server to listen", || {
@@ -44,7 +44,7 @@ impl Server {
         self.program.pid()
     }
 
-    /// The lines printed so far, except the address at which it listens.
+    /// The lines printed so far, except the one with the listening address.
     pub fn said(&self) -> Vec<String> {
         let mut said = self.program.said();
         said.retain(|line| !line.starts_with(LISTENING));
@@ -58,7 +58,7 @@ impl Server {
         wait_while_alive(self.pid(), what, line)
     }
 
-    /// Waits for a line that is exactly this.
+    /// Waits for exactly this line.
     pub fn wait_line(&self, line: &str) {
         assert_eq!(self.wait_said(line), line);
     }
@@ -107,8 +107,8 @@ impl Server {
         (client, child)
     }
 
-    /// Terminates the server with a signal, and waits until it is a zombie. Its process group
-    /// exists until the drop.
+    /// Terminates the server with a signal, and waits until it is a zombie. The process group
+    /// exists until the server is dropped.
     pub fn end(&self, how: Signal) {
         signal(self.pid(), how);
         wait_until("the server to terminate", || ended(self.pid()));

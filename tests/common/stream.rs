@@ -24,14 +24,14 @@ pub fn with_deadline(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Bytes that reveal gaps and reordering: no buffer length is a multiple of 251, a prime.
+/// Bytes that reveal gaps and reordering, because no buffer length is a multiple of 251.
 pub fn pattern(n: usize) -> Vec<u8> {
     let mut bytes = (0..251).collect::<Vec<u8>>().repeat(n / 251 + 1);
     bytes.truncate(n);
     bytes
 }
 
-/// `n` lines, no two alike.
+/// `n` different lines.
 pub fn lines(n: u64) -> String {
     let line = |n| format!("line {n}\n");
     (0..n).map(line).collect()
@@ -79,7 +79,7 @@ pub fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(linger).unwrap();
 }
 
-/// Sends until the kernel accepts no more for a while, and returns the number of bytes sent.
+/// Sends until the kernel stops accepting data, and returns the number of bytes sent.
 pub fn fill(stream: &mut TcpStream) -> usize {
     let piece = [b'x'; 64 * 1024];
     let mut sent = 0;
@@ -102,8 +102,8 @@ pub fn fill(stream: &mut TcpStream) -> usize {
     sent
 }
 
-/// Connects with a receive buffer of about this size. If it is small, most of an echo stays at
-/// the server.
+/// Connects with a receive buffer of about this size. A small buffer leaves most of an echo at the
+/// server.
 pub fn connect_with_buffer(server: SocketAddr, size: usize) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(size).unwrap();

@@ -9,8 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus};
 
-/// Both ends of a new pseudo-terminal: the user's and the programs'. They are close-on-exec from
-/// the start (unlike with openpty), because another test may start a program at any time.
+/// Both ends of a new pseudo-terminal, the user's and the programs'. Unlike with openpty, both are
+/// close-on-exec from the start, because another test may start a program at any time.
 pub fn pty() -> (File, File) {
     let user = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&user).unwrap();
@@ -29,7 +29,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a program with the terminal as its output and, unless `stdin` is given, its input.
+    /// Runs a program with the terminal as its output and, unless `stdin` is given, as its input.
     pub fn run(command: &mut Command, stdin: Option<Stdio>) -> Terminal {
         let (keyboard, slave) = pty();
         let end = || slave.try_clone().unwrap();
@@ -37,13 +37,13 @@ impl Terminal {
         command.stdout(end()).stderr(end());
         let take_terminal = || {
             nix::unistd::setsid()?;
-            // SAFETY: a system call on descriptor 1, which is the terminal.
+            // SAFETY: this is a system call on descriptor 1, the terminal.
             nix::errno::Errno::result(unsafe { libc::ioctl(1, libc::TIOCSCTTY, 0) })?;
             Ok(())
         };
-        // SAFETY: between fork and exec it makes only two system calls.
+        // SAFETY: the child makes only two system calls before exec.
         let process = spawn(unsafe { command.pre_exec(take_terminal) });
-        // So that reading from the terminal ends when the program terminates.
+        // Otherwise, reading the terminal would not end when the program does.
         command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         drop(slave);
@@ -64,7 +64,7 @@ impl Terminal {
         self.keyboard.write_all(keys).unwrap();
     }
 
-    /// Everything that was ever on the screen.
+    /// Everything ever shown on the screen.
     pub fn screen(&self) -> String {
         self.screen.so_far()
     }

@@ -5,10 +5,10 @@ use super::*;
 /// `1764044103.743382 tcpcli[4711]<tab>ESTABLISHED Writen(3) = 6`
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Since 1970.
+    /// The time since 1970.
     pub time: Duration,
     pub pid: Pid,
-    /// `ESTABLISHED: Writen(3) = 6`, or `: Fgets(stdin) = 6` without a socket.
+    /// `ESTABLISHED: Writen(3) = 6`, or `: Fgets(stdin) = 6` for a call without a socket.
     pub what: String,
 }
 
@@ -33,7 +33,7 @@ fn event(line: &str) -> Option<Event> {
     })
 }
 
-/// The events of one process.
+/// The events from one process.
 pub fn told<S: AsRef<str>>(lines: impl IntoIterator<Item = S>, pid: Pid) -> Vec<String> {
     let its = events(lines).into_iter().filter(|event| event.pid == pid);
     its.map(|event| event.what).collect()

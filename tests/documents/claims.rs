@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const CLAIMS: &str = "tests/README.md";
-/// The modules in this file are tests. `cargo test --doc l1_` runs the example in one.
+/// Each module in this file is a test; `cargo test --doc l1_` runs one of them.
 const EXAMPLES: &str = "src/doc/mod.rs";
 
 /// Returns the names of all tests: functions with `#[test]`, functions listed in targets without
-/// a harness, and modules that contain an example.
+/// a harness, and modules with an example.
 pub fn tests() -> Vec<String> {
     const LIST: &str = concat!("tests", "![");
     let examples = read(EXAMPLES);
@@ -74,7 +74,7 @@ pub fn ids_in(text: &str) -> BTreeSet<String> {
     ids
 }
 
-/// Returns the rows of the list, each with its id, section and claim.
+/// Returns the rows of the list: id, section and claim.
 pub fn rows() -> Vec<[String; 3]> {
     let row = |line: &str| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
@@ -110,7 +110,7 @@ pub fn the_claims_about_arrows_match_the_arrows_in_the_diagrams() {
     }
 }
 
-/// rustdoc hides lines that begin with `# `, so readers could not copy a program that has them.
+/// rustdoc hides lines that begin with `# `, so readers could not copy a program with such lines.
 pub fn each_example_of_a_missing_line_is_shown_in_full() {
     let ids = TEXTS
         .iter()

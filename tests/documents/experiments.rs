@@ -1,8 +1,8 @@
-//! Types the experiments in src/doc/laboratory.md and the sessions in README, as the first section
+//! Runs the experiments in src/doc/laboratory.md and the sessions in README, as the first section
 //! of the laboratory explains.
 //!
 //! `PACE=2 cargo test --test documents experiment_2 -- --nocapture` plays an experiment:
-//! `1$ command` and `1> text` are typed in terminal 1, and `1| line` is its output. The player
+//! `1$ command` and `1> text` are input to terminal 1, and `1| line` is its output. The player
 //! pauses for PACE seconds before each step (0 by default, at most 10).
 
 use crate::common::terminal::Terminal;
@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, mem};
 
-/// The heading of the section that is typed before each experiment.
+/// The heading of the section whose commands are typed before each experiment.
 const ONCE: &str = "How to read an experiment";
 
-/// Returns a name for each section with steps, such as
-/// `experiment_1_one_session_on_one_time_line`, and its steps.
+/// Returns the steps in each section that has any, with a name such as
+/// `experiment_1_one_session_on_one_time_line`.
 pub fn experiments() -> Vec<(String, Vec<Step>)> {
     let mut experiments = Vec::new();
     for text in TEXTS {
@@ -42,12 +42,12 @@ pub fn experiments() -> Vec<(String, Vec<Step>)> {
     experiments
 }
 
-/// Checks the tools that these steps use.
+/// Checks that the tools used in these steps work.
 ///
 /// # Errors
 /// Names a tool that is missing or forbidden.
 pub fn try_tools(steps: &[Step]) -> Result<(), String> {
-    // tcpdump also drops its privileges to read a file. This one has no packets.
+    // tcpdump drops its privileges even to read a file. This file contains no packets.
     let no_packets = r"printf '\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0\0'";
     for (tool, command) in [
         ("ss", "ss --version"),
@@ -75,8 +75,8 @@ pub fn try_tools(steps: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-/// The command to run tcpdump, which switches to another user. An ordinary user's namespace does not
-/// allow that, so strace makes these system calls return 0.
+/// The command to run tcpdump, which switches to another user. An ordinary user's namespace does
+/// not allow this switch, so there strace makes the system calls return 0.
 fn tcpdump() -> &'static str {
     match fs::read_to_string("/proc/self/setgroups").as_deref() {
         Ok("deny\n") => "strace -qqo /dev/null -e inject=/set[gu]:retval=0 tcpdump",
@@ -84,12 +84,12 @@ fn tcpdump() -> &'static str {
     }
 }
 
-/// The terminals of an experiment, in a temporary directory. Drop kills everything in them.
+/// The terminals of an experiment, in a temporary directory. Drop kills the terminals' programs.
 pub struct Laboratory {
     directory: PathBuf,
     shells: BTreeMap<usize, Shell>,
     numbers: Numbers,
-    /// The steps that only look, and have been shown.
+    /// The input and output of steps that change nothing.
     looks: String,
     pace: Duration,
 }
@@ -103,12 +103,12 @@ impl Laboratory {
             shells: BTreeMap::new(),
             numbers: Numbers::new(),
             looks: String::new(),
-            // At a slower pace, some states would expire after their 60 seconds.
+            // At a slower pace, states that last 60 seconds would expire.
             pace: Duration::from_secs_f64(pace.clamp(0.0, 10.0)),
         }
     }
 
-    /// Types an experiment, and checks that nothing is left over.
+    /// Runs an experiment, and checks that it leaves nothing behind.
     pub fn run(&mut self, steps: &[Step]) {
         for steps in steps.chunk_by(|one, next| one.only_looks() && next.only_looks()) {
             self.pause();
@@ -134,7 +134,7 @@ impl Laboratory {
         assert!(files.is_empty(), "these are left: {files:?}");
     }
 
-    /// Gives a reader time to read.
+    /// Gives the reader time to read.
     fn pause(&mut self) {
         let start = Instant::now();
         while start.elapsed() < self.pace {
@@ -149,7 +149,7 @@ impl Laboratory {
         shells.filter(|shell| shell.any_more).for_each(Shell::play);
     }
 
-    /// Types a step. If the terminal shows something else, returns that as the error.
+    /// Types a step. If the output is not as expected, returns it as an error.
     fn run_step(&mut self, step: &Step) -> Result<(), String> {
         let (number, looks) = (step.terminal, step.only_looks());
         let typed = match &step.typed {
@@ -161,7 +161,7 @@ impl Laboratory {
         let shell = shell.or_insert_with(|| Shell::open(number, &self.directory));
         shell.type_in(&step.typed, &self.numbers, if looks { "" } else { &typed });
         if step.shown.is_empty() && !step.ends {
-            return Ok(()); // its output belongs to the next step at this terminal
+            return Ok(()); // the output belongs to this terminal's next step
         }
         let start = Instant::now();
         loop {
@@ -195,7 +195,7 @@ impl Drop for Laboratory {
                 let screen = shell.terminal.screen();
                 eprintln!("\nTerminal {}:\n{screen}", shell.number);
             }
-            // One of them may have just started another.
+            // A program may have just started another one.
             let programs = || members_of_session(shell.terminal.pid());
             while !programs().is_empty() {
                 for program in programs() {
@@ -218,7 +218,7 @@ struct Shell {
     new: String,
     /// How much of `new` has been played.
     played: usize,
-    /// Whether it may show any number of lines until something is typed.
+    /// Whether any number of lines may appear until something is typed.
     any_more: bool,
 }
 
@@ -232,7 +232,7 @@ impl Shell {
         bash.args(["--norc", "--noprofile", "--noediting"]);
         bash.current_dir(directory).env_clear();
         bash.env("PATH", path.unwrap());
-        // Until LC_ALL is typed, bash prints Chinese messages where they are installed.
+        // Until LC_ALL is set, bash prints messages in Chinese where they are installed.
         bash.env("LANG", "C.UTF-8").env("LANGUAGE", "zh_CN");
         bash.env("PS1", format!("{number}$ "));
         bash.env("BASH_FUNC_sudo%%", "() { \"$@\"; }");
@@ -249,7 +249,7 @@ impl Shell {
         }
     }
 
-    /// Types the step, and plays the line.
+    /// Types the input of a step, and plays `line`.
     fn type_in(&mut self, typed: &Typed, numbers: &Numbers, line: &str) {
         let (keys, echo) = match typed {
             Typed::Nothing => return play(line),
@@ -273,7 +273,7 @@ impl Shell {
         play(line);
         self.at_prompt = false;
         self.terminal.keys(keys.as_bytes());
-        // If any lines may appear, they may appear before the echo.
+        // Where any lines may appear, some may precede the echo.
         let place = |shell: &Shell| match shell.any_more {
             true => shell.new.find(&echo),
             false => shell.new.starts_with(&echo).then_some(0),
@@ -284,7 +284,7 @@ impl Shell {
         self.any_more = false;
     }
 
-    /// Plays the output that has not been played.
+    /// Plays the output that has not been played yet.
     fn play(&mut self) {
         let shown = self.look();
         let more = shown.get(self.played..).unwrap_or_default();

@@ -8,7 +8,7 @@ const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 /// The two pages that contain the state transition diagram.
 pub const DIAGRAMS: [&str; 2] = ["src/doc/states.md", "README.zh-CN.md"];
 
-/// Returns the state transition diagram in a page.
+/// Returns the state transition diagram from a page.
 pub fn diagram(page: &str) -> String {
     let mut texts = blocks(page).into_iter().map(|block| block.text);
     let is_it = |text: &String| text.starts_with("flowchart");
@@ -28,7 +28,7 @@ pub fn arrows(diagram: &str) -> Vec<(String, String)> {
     diagram.lines().filter_map(arrow).collect()
 }
 
-/// linkStyle refers to arrows by position, so a new arrow could make the wrong ones thick.
+/// linkStyle refers to arrows by position, so a new arrow could make the wrong arrows thick.
 pub fn f9_the_thick_arrows_are_the_usual_paths_of_client_and_server() {
     for page in DIAGRAMS {
         let diagram = diagram(page);

@@ -35,7 +35,7 @@ pub fn each_link_leads_to_an_existing_file_and_heading() {
 }
 
 /// An id has a letter from the list, and at most as many digits as the list uses with this letter.
-/// For instance, `C99` is not an id, because no claim with a C has two digits.
+/// For instance, `C99` is not an id, because C ids have one digit.
 pub fn each_id_in_the_texts_has_a_claim() {
     let claimed = claimed();
     for (text, line) in lines() {
@@ -63,7 +63,7 @@ pub fn each_name_in_the_texts_exists_as_a_file_a_test_or_in_the_code() {
             let is_long = start.len() < word.len() || start.matches('_').count() > 3;
             let exists = if let Some(command) = word.strip_prefix("cargo test ") {
                 let mut names = command.split(' ').filter(|name| !ids(name).is_empty());
-                let is_doc = command.starts_with("--doc"); // its examples are not in `tests`
+                let is_doc = command.starts_with("--doc"); // doc examples need not be in `tests`
                 names.all(|name| is_doc || tests.iter().any(|test| test.contains(name)))
             } else if word.ends_with(".rs") {
                 files.iter().any(|file| file.ends_with(word))
@@ -88,7 +88,7 @@ fn is_in_name(c: char) -> bool {
 /// Whether a link leads to an existing file and heading.
 fn leads_somewhere(text: &str, link: &str) -> bool {
     if link.starts_with("https:") {
-        return true; // the test contacts no other host
+        return true; // the test does not contact other hosts
     }
     let (path, heading) = link.split_once('#').unwrap_or((link, ""));
     let path = match path {

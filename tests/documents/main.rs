@@ -1,8 +1,8 @@
 //! Tests of the documentation: the experiments print what the texts show, each claim has a test,
-//! and whatever a text names exists.
+//! and everything that a text names exists.
 //!
-//! The experiments need network namespaces and the tools that they run. Without these, they are
-//! reported as ignored, with the reason.
+//! An experiment that lacks network namespaces or one of its tools is reported as ignored, with
+//! the reason.
 
 mod claims;
 #[path = "../common/mod.rs"]
@@ -10,7 +10,7 @@ mod common;
 mod experiments;
 mod figures;
 mod links;
-#[allow(dead_code)] // tests/network uses all of it
+#[allow(dead_code)] // only tests/network uses everything
 #[path = "../network/namespace.rs"]
 mod namespace;
 mod options;
@@ -28,7 +28,7 @@ use transcript::a_terminal_must_show_what_the_text_shows_except_where_they_may_d
 
 fn main() {
     namespace::close_inherited_descriptors_in_children();
-    // Only a single-threaded process can do this.
+    // Only a single-threaded process can make this call.
     let allowed = namespace::allow();
     let tests = tests![
         each_claim_has_a_test_and_each_test_with_an_id_has_a_claim,
@@ -54,5 +54,5 @@ fn main() {
             Laboratory::open().run(&steps);
         }));
     }
-    machine::run(trials, 8); // they mostly wait for terminals and kernel timers
+    machine::run(trials, 8); // most tests wait for terminals and kernel timers
 }

@@ -5,7 +5,7 @@ use crate::links::lines;
 use crate::texts::read;
 use std::collections::HashSet;
 
-/// Returns the names of each option, such as `-p` and `--port`, from the output of `--help`.
+/// Returns the names of each option, such as `-p` and `--port`, from `--help`.
 fn options(program: &str) -> Vec<Vec<String>> {
     let help = Command::new(program).arg("--help").output().unwrap().stdout;
     let help = String::from_utf8(help).unwrap();
@@ -37,7 +37,7 @@ pub fn each_option_in_the_texts_exists() {
         spans.map(move |span| (text, span))
     });
     let ours = |span: &str| span.starts_with('-') || span.starts_with("tcp");
-    // A text with `cargo test n3_ -- --nocapture` may also mention `--nocapture` by itself.
+    // Text with `cargo test n3_ -- --nocapture` may also contain `--nocapture` alone.
     let others = spans.clone().filter(|(_, span)| !ours(span));
     let others: HashSet<_> = others.flat_map(|(_, span)| options_in(span)).collect();
     for (text, span) in spans.filter(|(_, span)| ours(span)) {

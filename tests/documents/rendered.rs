@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Returns a test that is ignored where cargo cannot build, for instance with another user's registry.
+/// Returns a test that is ignored if cargo cannot build, as with another user's registry.
 pub fn trial() -> Trial {
     let name = "each_link_in_cargo_doc_leads_to_an_existing_page_and_element";
     Trial::ignorable_test(name, || {
@@ -29,7 +29,7 @@ pub fn trial() -> Trial {
     })
 }
 
-/// Returns the broken relative links. Absolute links, such as those to other crates, are skipped.
+/// Returns the broken relative links. Absolute links, such as links to other crates, are skipped.
 fn dead_links(pages: &Path) -> Vec<String> {
     let mut dead = Vec::new();
     for page in files(pages, "html") {
@@ -53,7 +53,7 @@ fn dead_links(pages: &Path) -> Vec<String> {
     dead
 }
 
-/// A target directory inside that of the tests or, if that is not writable, a temporary one.
+/// A target directory in CARGO_TARGET_TMPDIR or, if that is not writable, a temporary directory.
 struct Target {
     path: PathBuf,
     is_temporary: bool,

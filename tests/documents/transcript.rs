@@ -1,14 +1,14 @@
-//! Parses console blocks, and matches them against a terminal's output. Their format is explained
+//! Parses console blocks, and matches them against a terminal's output. The format is explained
 //! under "How to read an experiment" in src/doc/laboratory.md.
 
 use crate::texts::Block;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// The numbers of an experiment, and those of this machine that they stand for.
+/// The numbers in an experiment, and what each stands for on this machine.
 pub type Numbers = HashMap<String, String>;
 
-/// Input for a terminal, and the output that it then shows.
+/// Input for a terminal, and the output that follows.
 pub struct Step {
     pub terminal: usize,
     pub typed: Typed,
@@ -68,21 +68,21 @@ fn typed(line: &str) -> Option<(usize, Typed)> {
 }
 
 impl Step {
-    /// Whether it changes nothing, and so can be repeated.
+    /// Whether the step changes nothing and can be repeated.
     pub fn only_looks(&self) -> bool {
         let looks = |command: &str| command.starts_with("look") || command.starts_with("ps ");
         matches!(&self.typed, Typed::Command(command) if looks(command))
     }
 
-    /// Whether `shown` is the expected output. If so, learns the numbers in it.
+    /// Whether `shown` is the expected output. If so, records the numbers in `shown`.
     pub fn is_shown(&self, shown: &str, numbers: &mut Numbers) -> bool {
         let expected: Vec<_> = self.shown.iter().map(|line| words(line)).collect();
         let shown: Vec<_> = shown.lines().map(words).collect();
         let shown: Vec<_> = shown.into_iter().filter(|line| !line.is_empty()).collect();
-        // The order of ss, and of programs that are already running, is not fixed.
+        // Lines from ss, or from programs that are already running, may be in any order.
         let any_order = self.only_looks() || self.typed == Typed::Nothing;
         let learned = lines_match(&expected, &shown, any_order, numbers);
-        // Two different processes in the text are also two here.
+        // Different processes in the text must also differ here.
         let pids = self
             .shown
             .iter()
@@ -98,13 +98,13 @@ impl Step {
     }
 }
 
-/// Replaces the numbers in a command with those of this machine.
+/// Replaces the numbers in a command with this machine's numbers.
 pub fn with_numbers(command: &str, numbers: &Numbers) -> String {
     let of_this_machine = |word| numbers.get(word).map_or(word, String::as_str);
     words(command).into_iter().map(of_this_machine).collect()
 }
 
-/// Splits a line into numbers, times and single characters. White space becomes one blank.
+/// Splits a line into numbers, times and single characters. A run of white space becomes one blank.
 fn words(line: &str) -> Vec<&str> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let mut words = Vec::new();
@@ -174,7 +174,7 @@ fn without_brackets<'a, 'b>(line: &'a [&'b str]) -> &'a [&'b str] {
 }
 
 fn may_swap(one: &[&str], other: &[&str], any_order: bool) -> bool {
-    // The time is followed by `tcpserv[1234]`, or by `IP` in the output of tcpdump.
+    // A time is followed by `tcpserv[1234]`, or by `IP` in the output of tcpdump.
     let program = |line: &[&str]| {
         let line = without_brackets(line);
         let program = line.split(|word| *word == " ").nth(1)?;
@@ -186,7 +186,7 @@ fn may_swap(one: &[&str], other: &[&str], any_order: bool) -> bool {
     }
 }
 
-/// The numbers that it learns are valid only if it returns true.
+/// `numbers` is valid only if the function returns true.
 fn line_matches(expected: &[&str], shown: &[&str], numbers: &mut Numbers) -> bool {
     match (expected, shown) {
         ([], _) => shown.is_empty(),
@@ -216,8 +216,8 @@ fn stands_for(word: &str, shown: &str, numbers: &mut Numbers) -> bool {
     }
 }
 
-/// Each case: the input, the text's output, an output that matches, one that does not. A slash ends
-/// a line.
+/// Each case has input, the text's output, output that matches, and output that does not. A slash
+/// ends a line.
 const CASES: &str = "
     Short numbers, 9877, 1024 and 4096 stand for themselves; white space does not count.
     1$ date | CLOSE-WAIT 1 :9877 | CLOSE-WAIT   1 :9877 | CLOSE-WAIT 7 :9877

@@ -6,7 +6,7 @@ use crate::namespace;
 use crate::namespace::sysctl;
 use nix::net::if_::if_nametoindex;
 
-/// Starts tcpserv and tcpcli with addresses as a user types them, and waits for the first echo.
+/// Starts tcpserv and tcpcli with addresses as users type them, and waits for the first echo.
 fn start_both(bind: &str, connect: &str) -> (Server, Program) {
     let server = Server::spawn(tcpserv(bind, 0).arg("--trace"));
     let mut client = Command::new(TCPCLI);
@@ -27,7 +27,7 @@ pub fn s1_clients_connect_over_ipv4_and_ipv6_and_the_trace_shows_their_states() 
         ("::", "127.0.0.1"),
         ("0.0.0.0", "::ffff:127.0.0.1"),
         ("::", "::ffff:127.0.0.1"),
-        ("::", "::ffff:0.0.0.0"), // Linux connects to this host
+        ("::", "::ffff:0.0.0.0"), // Linux connects to the local host
         ("::ffff:127.0.0.1", "127.0.0.1"),
         ("fe80::1%veth0", "fe80::1%veth0"),
         (&by_number, "fe80::1%veth0"),
@@ -58,7 +58,7 @@ pub fn connect_fails_when_the_ephemeral_ports_are_used_up() {
     let server = Server::start(&[]);
     sysctl("ip_local_port_range", "40000 40000");
     let first = Program::tcpcli(server.addr, &[]);
-    first.addr(); // waits until it is connected
+    first.addr(); // waits until the client is connected
     let why = reason(Errno::EADDRNOTAVAIL);
     run(&mut tcpcli(server.addr)).failed(&format!("tcpcli: connect error: {}: {why}", server.addr));
 }

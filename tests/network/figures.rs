@@ -1,5 +1,5 @@
-//! Compares the figures that show states or segments with the kernel: the session in README.md and
-//! README.zh-CN.md, and those in src/doc/figures.md.
+//! Compares figures of states and segments with the kernel: the session in README.md and
+//! README.zh-CN.md, and the figures in src/doc/figures.md.
 
 use crate::common::*;
 use crate::handshake::server;
@@ -13,7 +13,7 @@ pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_c
     let chinese = Figure::read("README.zh-CN.md", "休眠于", "字节");
     assert_eq!(english, chinese);
 
-    // On a busy machine the echo may come too late to carry the ACK, or a timer may fire late.
+    // On a busy machine, the echo may be too late to carry the ACK, or a timer may fire late.
     let is_drawn = |it: &Session| {
         let alone = ack_alone(&english.segments);
         segments(it) == english.segments || !has_pingpong_thresh() && segments(it) == alone
@@ -49,7 +49,7 @@ pub fn w13_w6_a12_a16_f2_f7_f8_f10_the_figures_show_the_session_with_a_stopped_c
     }
 }
 
-/// The segments if the ACK of the second line is sent separately.
+/// The segments when the ACK for the second line is sent separately.
 fn ack_alone(segments: &[String]) -> Vec<String> {
     let segments = segments.iter().map(|segment| {
         let Some((from, states)) = segment.split_once("7 bytes, ACK") else {
@@ -91,7 +91,7 @@ fn delay_is_40_ms(session: &Session) -> bool {
 #[derive(Debug, Default, PartialEq)]
 struct Figure {
     segments: Vec<String>,
-    /// The process, `read` or `read sleeps`, and the return value if the figure has one.
+    /// The process, the call (`read` or `read sleeps`), and any return value in the figure.
     calls: Vec<(String, String, Option<String>)>,
 }
 
@@ -130,11 +130,11 @@ fn segment(is_clients: bool, what: &str, states: [&str; 2]) -> String {
     format!("{from} sends {what}: {states:?}")
 }
 
-/// Formats the segments like the figure, such as `SYN K, ACK J+1`. J and K are the sequence numbers
-/// of the client's and the server's SYN, M and N those of their FINs. An ACK appears only if it
+/// Formats segments as in the figure, such as `SYN K, ACK J+1`. J and K are the sequence numbers of
+/// the client's and server's SYNs, M and N those of their FINs. An ACK appears only if it
 /// acknowledges something new.
 fn segments(session: &Session) -> Vec<String> {
-    let (mut letters, mut acks) = (HashMap::new(), HashMap::new()); // the last one of each end
+    let (mut letters, mut acks) = (HashMap::new(), HashMap::new()); // the latest from each end
     let segments = session.segments.iter().map(|(it, states)| {
         let is_clients = it.side == "client";
         let mut what = Vec::new();
@@ -177,20 +177,20 @@ fn value(words: &str) -> Option<String> {
     is_value.then(|| last.to_owned())
 }
 
-/// Returns the block that starts with `start`, without it.
+/// Returns the rest of the block that starts with `start`.
 fn block(file: &str, start: &str) -> String {
     let text = fs::read_to_string(file).unwrap();
     let (_, rest) = text.split_once(start).unwrap();
     rest.split_once("```").unwrap().0.to_owned()
 }
 
-/// Returns the lines of a figure in src/doc/figures.md, with single blanks.
+/// Returns the lines of a figure in src/doc/figures.md, without repeated blanks.
 fn figure(id: &str) -> Vec<String> {
     let fold = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = fs::read_to_string("src/doc/figures.md").unwrap();
     let (_, section) = text.split_once(&format!("## {id}: ")).unwrap();
     let figure = section.split("```").nth(1).unwrap();
-    figure.lines().skip(1).map(fold).collect() // the first is `text`
+    figure.lines().skip(1).map(fold).collect() // the first line is `text`
 }
 
 pub fn f6_an_entry_goes_from_syn_rcvd_to_established_and_the_queue_holds_backlog_and_one() {

@@ -10,7 +10,7 @@ pub fn server(port: u16, args: &[&str]) -> Server {
     Server::spawn(tcpserv(&KERNEL.to_string(), port).args(args))
 }
 
-/// Starts tcpcli, which connects to port 9877 of this host.
+/// Starts tcpcli, which connects to port 9877 on this host.
 pub fn client(args: &[&str], host: impl Into<IpAddr>) -> Program {
     Program::tcpcli(SocketAddr::new(host.into(), 9877), args)
 }

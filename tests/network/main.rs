@@ -1,8 +1,8 @@
 //! Tests of the segments that the real programs send. Each test runs in its own network namespace
 //! and plays the other host, or the cable between tcpcli and tcpserv.
 //!
-//! The tests need network namespaces, which not every machine allows, and `ip` from iproute2.
-//! Without these, they are reported as ignored, with the reason.
+//! Without network namespaces, which not every machine allows, and `ip` from iproute2, the tests
+//! are reported as ignored, with the reason.
 
 mod addresses;
 #[path = "../common/mod.rs"]
@@ -32,7 +32,7 @@ use termination::*;
 fn main() {
     plain::run_if_asked();
     namespace::close_inherited_descriptors_in_children();
-    // Only a single-threaded process can do this.
+    // Only a single-threaded process can make this call.
     let allowed = namespace::allow();
     let tests = tests![
         s1_clients_connect_over_ipv4_and_ipv6_and_the_trace_shows_their_states,
@@ -80,5 +80,5 @@ fn main() {
             test();
         }));
     }
-    machine::run(trials, 8); // they mostly wait for kernel timers
+    machine::run(trials, 8); // most tests wait for kernel timers
 }

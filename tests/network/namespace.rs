@@ -1,8 +1,8 @@
 //! A network namespace for each test. No packet leaves the namespace, and the kernel removes it
 //! after the last process in it terminates.
 //!
-//! Tests that run at the same time can therefore use the same addresses and ports, change the
-//! kernel's timers, and cut their links without affecting each other.
+//! Parallel tests can therefore use the same addresses and ports, change the kernel's timers, and
+//! cut their links without affecting each other.
 
 use crate::common::{descriptors, wait_until};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
@@ -15,10 +15,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-/// `veth0` is the kernel's end of the link, where tcpserv and tcpcli run. `veth1` is the end where
-/// the test plays the other host. The other host's MAC address is preset, so that the kernel
-/// sends no ARP requests. `gso_max_segs 1` makes the kernel cut the data into segments itself
-/// instead of leaving this to the network card.
+/// tcpserv and tcpcli run at `veth0`, the kernel's end of the link; the test plays the other host
+/// at `veth1`. The other host's MAC address is preset, so the kernel sends no ARP requests. With
+/// `gso_max_segs 1`, the kernel splits data into segments instead of leaving this to the network
+/// card.
 const SETUP: &str = "
     link set lo up
     link add veth0 address 02:00:00:00:00:01 type veth peer name veth1 address 02:00:00:00:00:02
@@ -33,15 +33,15 @@ const SETUP: &str = "
 pub const VETH0_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const VETH1_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-/// Gains the right to create network namespaces, and enters one to verify it. Only a
-/// single-threaded process can do this.
+/// Gains the right to create network namespaces, and enters one as a check. Only a single-threaded
+/// process can gain this right.
 ///
 /// # Errors
-/// Returns the reason if this machine does not allow network namespaces.
+/// Returns why this machine does not allow network namespaces.
 pub fn allow() -> Result<(), String> {
     try_ip("")?; // before anything is changed
     if unshare(CloneFlags::CLONE_NEWNET).is_err() {
-        // An ordinary user may create one as root of a user namespace.
+        // As root in a user namespace, an ordinary user may create a network namespace.
         let (uid, gid) = (getuid(), getgid());
         let user = CloneFlags::CLONE_NEWUSER;
         unshare(user).map_err(|why| format!("unshare cannot create a user namespace: {why}"))?;
@@ -55,7 +55,7 @@ pub fn allow() -> Result<(), String> {
 /// Moves this thread, and all processes that it starts later, into a new network namespace.
 ///
 /// # Errors
-/// Returns the reason if this machine does not allow network namespaces.
+/// Returns why this machine does not allow network namespaces.
 pub fn enter() -> Result<(), String> {
     let network = CloneFlags::CLONE_NEWNET;
     unshare(network).map_err(|why| format!("unshare cannot create a network namespace: {why}"))?;
@@ -67,7 +67,7 @@ pub fn enter() -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the kernel has noticed that both ends are up. Until then, it drops what they send.
+/// Whether the kernel has noticed that both ends are up; until then, it drops all packets.
 fn link_is_up() -> bool {
     let up = |interface: &InterfaceAddress| interface.flags.contains(InterfaceFlags::IFF_RUNNING);
     let interfaces: Vec<_> = getifaddrs().unwrap().filter(up).collect();
@@ -80,8 +80,8 @@ fn link_is_up() -> bool {
 pub fn close_inherited_descriptors_in_children() {
     for descriptor in descriptors(Pid::this()) {
         if descriptor.fd > 2 {
-            // SAFETY: fcntl takes plain numbers. The descriptor that listed the others is already
-            // closed, so fcntl fails for it, which does no harm.
+            // SAFETY: all arguments are integers. For the descriptor that listed the others, which
+            // is already closed, fcntl fails harmlessly.
             unsafe { libc::fcntl(descriptor.fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
@@ -90,7 +90,7 @@ pub fn close_inherited_descriptors_in_children() {
 /// Checks that IPv6 works in this network, and adds an IPv6 address to `veth0`.
 ///
 /// # Errors
-/// Returns the reason if IPv6 does not work.
+/// Returns why IPv6 does not work.
 pub fn ipv6() -> Result<(), String> {
     let bound = TcpListener::bind("[::1]:0");
     bound.map_err(|why| format!("no IPv6: {why}"))?;

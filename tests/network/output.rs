@@ -7,7 +7,7 @@ use crate::peer::Peer;
 
 pub fn w4_data_is_sent_in_segments_of_at_most_the_mss_that_the_peer_announced() {
     let loopback = fs::read_to_string("/sys/class/net/lo/mtu").unwrap();
-    assert_eq!(loopback, "65536\n"); // so a line fits into one segment there
+    assert_eq!(loopback, "65536\n"); // so a line fits into one segment over loopback
     let server = server(9877, &[]);
     let mut client = Peer::client(1500, server.addr);
     client.mss = 536;
@@ -66,7 +66,7 @@ pub fn a_second_small_echo_does_not_wait_for_the_ack_of_the_first() {
     client.send("ACK", 1, 1, b"a");
     client.expect("ACK", 1, 2, b"");
     client.expect("ACK", 1, 2, b"a");
-    client.send("ACK", 2, 1, b"b"); // without TCP_NODELAY its echo would wait
+    client.send("ACK", 2, 1, b"b"); // without TCP_NODELAY, the echo would wait
     // On a busy machine a bare ACK, or the first echo again, may arrive before the second echo.
     while client.next().data != b"b" {}
 }

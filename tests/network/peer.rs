@@ -1,5 +1,4 @@
-//! The other host, played by the test. It sends segments that the test builds, and compares the
-//! segments that the kernel sends with the expected ones.
+//! Plays the other host: sends segments, and compares the kernel's segments with those expected.
 
 use crate::common::{show_at, show_state, wait_state};
 use crate::namespace::{VETH0_MAC, VETH1_MAC};
@@ -12,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub const KERNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const OTHER_HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-/// The other host's end of a connection. The opposite end is the kernel's.
+/// The other host's end of a connection. The kernel has the opposite end.
 pub struct Peer {
     wire: Wire,
     pub addr: SocketAddr,
@@ -129,7 +128,7 @@ impl Peer {
         }
     }
 
-    /// Waits for this segment. On a slow machine the kernel may retransmit the previous expected
+    /// Waits for this segment. On a slow machine the kernel may retransmit the previous
     /// segment first; any other segment is an error.
     #[track_caller]
     pub fn expect(&mut self, flags: &str, seq: u32, ack: u32, data: &[u8]) -> Segment {
@@ -156,8 +155,7 @@ impl Peer {
         show_at(segment.time, line.trim_end());
     }
 
-    /// Waits until the kernel has dropped the connection. The kernel's next segment must be the RST
-    /// that answers a segment from the peer.
+    /// Waits until the kernel has dropped the connection and answers the peer with an RST.
     #[track_caller]
     pub fn expect_gone(&mut self) {
         wait_state(self.kernel, self.addr, None);

@@ -1,5 +1,5 @@
-//! The notes' two main functions, built on the library (src/doc/tcpserv01.rs and tcpcli01.rs). Each
-//! runs unchanged, in a process of this test program.
+//! Runs the notes' two main functions unchanged (src/doc/tcpserv01.rs and tcpcli01.rs, which use
+//! the library), each in a process of this test program.
 
 use crate::common::*;
 use std::env;

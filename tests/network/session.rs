@@ -1,6 +1,6 @@
 //! A session of two lines between tcpcli and tcpserv on two hosts. The test is the cable between
-//! the hosts and delays each segment by 10 ms. Before it delivers a segment, it reads the state of
-//! both ends from the kernel.
+//! the hosts and delays each segment by 10 ms. Before delivering a segment, the test reads both
+//! ends' states from the kernel.
 
 use crate::common::trace::{Event, events};
 use crate::common::*;
@@ -14,7 +14,7 @@ pub const DELAY: Duration = Duration::from_millis(10);
 const CLIENT: &str = "192.0.2.1:40000";
 const SERVER: &str = "192.0.2.2:9877";
 
-/// A record of a session of two lines, from the cable, both kernels and both programs.
+/// A two-line session as recorded by the cable, both kernels and both programs.
 pub struct Session {
     /// Each segment, with the states of client and server while the segment is in transit.
     pub segments: Vec<(Segment, [&'static str; 2])>,
@@ -80,8 +80,8 @@ pub fn session(is_stopped: bool) -> Session {
     }
 }
 
-/// Whether this kernel has the variable that determines the first line whose echo carries the ACK.
-/// Some kernels without it use a fixed value of 3, which means the fourth line.
+/// Whether this kernel has the variable that determines which echo first carries the ACK.
+/// Some kernels without this variable use a fixed value of 3, which means the fourth echo.
 pub fn has_pingpong_thresh() -> bool {
     fs::exists("/proc/sys/net/ipv4/tcp_pingpong_thresh").unwrap()
 }
@@ -144,8 +144,8 @@ fn carry(mut client: Host, mut server: Host) -> Vec<(Segment, [&'static str; 2])
     }
 }
 
-/// Copies a frame to send it from the test's end of a link. The kernel leaves the checksum to the
-/// network card, so this function computes the checksum.
+/// Copies a frame for sending from the test's end of a link. The kernel leaves the checksum to the
+/// network card, so this function computes it.
 fn copy(frame: &[u8]) -> Vec<u8> {
     let packet = PacketHeaders::from_ethernet_slice(frame).unwrap();
     let (Some(NetHeaders::Ipv4(ip, options)), Some(TransportHeader::Tcp(tcp))) =

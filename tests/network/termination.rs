@@ -20,7 +20,7 @@ pub fn w7_the_server_sends_data_after_the_clients_fin() {
     client.expect("FIN ACK", 5, 6, b"");
 }
 
-/// Runs tcpcli to the end of its input, and returns the server that has received its FIN.
+/// Runs tcpcli to the end of its input, and returns the server after the client's FIN arrives.
 fn exited_client() -> Peer {
     let mut server = Peer::server();
     let mut client = client(&[], OTHER_HOST);
@@ -43,7 +43,7 @@ pub fn w8_a14_in_time_wait_a_retransmitted_fin_is_acknowledged_again() {
     server.expect("ACK", 8, 8, b"");
     server.wait_kernel_state("TIME_WAIT");
 
-    // Retransmit the FIN as if that ACK had been lost.
+    // Retransmit the FIN as if the ACK had been lost.
     server.remark = "(retransmitted)";
     server.send("FIN ACK", 7, 8, b"");
 
@@ -84,7 +84,7 @@ pub fn a10_a13_after_the_client_exits_fin_wait_2_lasts_for_tcp_fin_timeout() {
     server.wait_kernel_state("FIN_WAIT_2");
     let left = connection(server.kernel, server.addr).unwrap().expires;
     assert!(left <= Duration::from_secs(3), "{left:?}");
-    server.expect_gone(); // without a FIN from the server or TIME_WAIT
+    server.expect_gone(); // without a FIN from the server, and without TIME_WAIT
 }
 
 pub fn h1_data_that_arrives_after_a_close_is_answered_with_an_rst() {
@@ -133,7 +133,7 @@ pub fn w10_over_loopback_a_new_incarnation_can_start_after_a_second() {
     let refused = reason(Errno::EADDRNOTAVAIL);
     let refused = format!("tcpcli: connect error: {}: {refused}", server.addr);
 
-    // The deadline is shorter than TIME_WAIT. If the second has already passed, the new incarnation
+    // The deadline is shorter than TIME_WAIT. If a second has already passed, the new incarnation
     // enters TIME_WAIT, and the next attempt is refused.
     let mut is_refused = false;
     wait_until("a refusal followed by a new incarnation", || {
@@ -163,7 +163,7 @@ pub fn w10_in_time_wait_a_newer_syn_is_accepted_but_not_one_that_may_be_old() {
     client.isn += 1;
     client.remark = "(its sequence number may be old)";
     client.send("SYN", 0, 0, b"");
-    // The old connection's ACK: its number 2 is 1 relative to the new SYN.
+    // In the old connection, the acknowledgment number is 2; relative to the new SYN, it is 1.
     client.expect("ACK", 2, 1, b"");
     assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
 
@@ -178,7 +178,7 @@ pub fn w10_in_time_wait_a_newer_syn_is_accepted_but_not_one_that_may_be_old() {
     client.expect("ACK", 1, 5, b"new\n");
 }
 
-/// One client is waiting for its echo, and the other one is blocked in Fgets.
+/// One client is waiting for its echo, and the other is blocked in Fgets.
 pub fn a9_when_the_parent_is_killed_the_clients_in_its_queue_receive_an_rst() {
     let server = Server::start(&[]);
     let _stopped = server.stop_accepting();

@@ -15,7 +15,7 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A TCP segment. Sequence numbers are relative to the initial ones, as in the output of `tcpdump`:
+/// A TCP segment. Sequence numbers are relative to the initial ones, as in tcpdump's output:
 /// a SYN has sequence number 0, and the first byte has 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
@@ -28,7 +28,7 @@ pub struct Segment {
     /// `SYN`, `SYN ACK`, `ACK`, `FIN ACK`, `RST` or `RST ACK`. PSH is omitted.
     pub flags: String,
     pub seq: u32,
-    /// 0 without the ACK flag.
+    /// 0 if the ACK flag is not set.
     pub ack: u32,
     pub data: Vec<u8>,
     /// The whole Ethernet frame.
@@ -101,7 +101,7 @@ impl Wire {
     }
 
     fn receive(&mut self, how: MsgFlags) -> Option<Segment> {
-        let mut frame = [0; 2000]; // the link has an MTU of 1500
+        let mut frame = [0; 2000]; // the link's MTU is 1500
         loop {
             let mut iov = [IoSliceMut::new(&mut frame)];
             let mut space = nix::cmsg_space!(TimeSpec);
@@ -114,7 +114,7 @@ impl Wire {
                 ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
                 _ => None,
             });
-            // The socket also sees the traffic of veth0.
+            // The socket also receives the traffic on veth0.
             let is_here = got.address.unwrap().ifindex() == self.veth1.ifindex();
             let n = got.bytes;
             let segment = self.parse(&frame[..n], time.unwrap());
