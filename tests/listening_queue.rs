@@ -123,8 +123,12 @@ fn s16_the_connected_socket_inherits_the_options_of_the_listening_one() {
 
     let (connfd, _) = Accept(&listenfd).unwrap();
 
-    assert!(getsockopt(&connfd, sockopt::KeepAlive).unwrap());
-    assert!(getsockopt(&connfd, sockopt::TcpNoDelay).unwrap());
+    let keep_alive = getsockopt(&connfd, sockopt::KeepAlive).unwrap();
+    let no_delay = getsockopt(&connfd, sockopt::TcpNoDelay).unwrap();
+    show(format_args!(
+        "connfd: SO_KEEPALIVE {keep_alive}, TCP_NODELAY {no_delay}"
+    ));
+    assert!(keep_alive && no_delay);
 }
 
 #[test]
@@ -137,6 +141,10 @@ fn a21_a_listening_socket_can_neither_send_nor_connect_and_stays_in_listen() {
     let sent = Writen(&listenfd, b"hello\n").unwrap_err();
     let connected = socket::connect(listenfd.0.as_raw_fd(), &SockaddrStorage::from(peer_addr));
 
+    show(format_args!(
+        "{sent:#}; connect: {connected:?}; {:?}",
+        listening(servaddr.port())[0].state
+    ));
     assert!(format!("{sent:#}").ends_with("Broken pipe (os error 32)"));
     assert_eq!(connected, Err(Errno::EISCONN));
     assert_eq!(listening(servaddr.port()).len(), 1, "still in LISTEN");

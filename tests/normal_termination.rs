@@ -46,4 +46,5 @@ fn n4_the_childs_read_returns_0_on_the_fin_and_str_echo_returns() {
     assert_eq!(reads, of_child.syscr + 1, "one more read");
     let bytes = after.rchar - before.rchar;
     assert_eq!(bytes, of_child.rchar, "it returned 0");
+    show("the child called read once more, and read returned 0");
 }

@@ -259,6 +259,7 @@ fn s3_a1_listen_moves_the_socket_from_closed_to_listen() {
             states.push(connection_of(pid).map_or("CLOSED", |row| row.state));
         }
     });
+    show(format_args!("before and after listen: {states:?}"));
     assert_eq!(states, ["CLOSED", "LISTEN"]);
 }
 

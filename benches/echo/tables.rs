@@ -55,7 +55,7 @@ pub fn bulk(part: usize) {
     let mebibytes = 500 / part;
     let says = format!(
         "The server: {mebibytes} MiB on one connection, sent in pieces of 256 KiB while the echo \
-         is read. More is better. Plain C has the listing's buffer of 4 KiB, tcpserv then uses \
+         is read. More is better. Plain C has the listing's buffer of 4 KiB, tcpserv here uses \
          256 KiB, and the lower bound has 512 KiB."
     );
     table("Bulk transfer", &says, &["GB/s"], &SERVERS, |peer| {
@@ -121,7 +121,7 @@ pub fn held(part: usize) {
     let sizes = [1_000, 10_000].map(|size| size / part);
     let n = 500 / part;
     let says = format!(
-        "The server: {n} connections from one client at a time, while it holds others. More is \
+        "The server: {n} connections from one client at a time, with others held. More is \
          better."
     );
     let columns = sizes.map(|size| format!("{size} held, connections/s"));

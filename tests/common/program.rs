@@ -163,11 +163,12 @@ impl Program {
     /// Waits until the program exits, without closing its input.
     pub fn wait(&mut self) -> Ended {
         let stdout = self.stdout.take().map(Output::read);
-        let code = wait_end(&mut self.process).code();
+        let status = wait_end(&mut self.process);
         let stdout = stdout.map_or(Vec::new(), |mut stdout| stdout.whole());
         let stderr = String::from_utf8(self.said.whole()).unwrap();
+        show(format_args!("{status}: {}", stderr.trim_end()));
         Ended {
-            code,
+            code: status.code(),
             stdout,
             stderr,
         }

@@ -161,14 +161,14 @@ pub fn w10_in_time_wait_a_newer_syn_is_accepted_but_not_one_that_may_be_old() {
     assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
 
     client.isn += 1;
-    client.remark = "(its sequence number may be old)";
+    client.remark = "(the old initial number + 1: may be old)";
     client.send("SYN", 0, 0, b"");
     // In the old connection, the acknowledgment number is 2; relative to the new SYN, it is 1.
     client.expect("ACK", 2, 1, b"");
     assert_eq!(client.kernel_state(), Some("TIME_WAIT"));
 
     client.isn += 2; // the first sequence number that Linux accepts as newer
-    client.remark = "(its sequence number is newer)";
+    client.remark = "(the old initial number + 3: newer)";
     client.send("SYN", 0, 0, b"");
     client.expect("SYN ACK", 0, 1, b"");
     client.send("ACK", 1, 1, b"");
