@@ -14,8 +14,8 @@
 //!
 //! A long-running server also needs [`SO_REUSEADDR`], so that after a restart it can bind its port
 //! while old connections are in TIME_WAIT; [`Signal`], so that no child stays a zombie; and a loop
-//! that survives a failed fork. The page [A server of your own](doc::own_server) shows such a
-//! server, and the program `tcpserv` is another. A server that is reachable from a network should
+//! that survives a failed fork. See [A server of your own](doc::own_server) for such a server;
+//! the program `tcpserv` is another. A server that is reachable from a network should
 //! also call [`wait_for_room`] before Accept, and [`set_idle_timeout`] in the child.
 //!
 //! # Names and errors

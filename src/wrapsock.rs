@@ -224,7 +224,7 @@ pub fn Bind(sockfd: &Sockfd, myaddr: SocketAddr) -> Result<()> {
 /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html) (listen函数).
 ///
 /// `backlog` is the number of completed connections that the kernel queues until [`Accept`] takes
-/// them. Linux limits this number to `net.core.somaxconn`, and queues one connection more. See
+/// them. Linux limits this number to `net.core.somaxconn`, and queues one more than that. See
 /// [the figures](crate::doc::figures).
 ///
 /// # Errors

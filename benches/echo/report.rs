@@ -8,8 +8,8 @@ const ROUNDS: usize = 7;
 /// Measures each peer once per round, and prints the medians, each with its ratio to the median of
 /// the peer's reference.
 ///
-/// The peers take turns, and each round starts with a different one. A peer that fails (panics, as
-/// in a test) is not measured again.
+/// The peers take turns, and each round starts with a different one. A peer that fails
+/// (by panicking, as a failing test does) is not measured again.
 pub fn table<'a>(
     title: &str,
     says: &str,

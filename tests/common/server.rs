@@ -16,8 +16,8 @@ const LISTENING: &str = "tcpserv: listening on ";
 /// A running tcpserv, which is killed with its children when dropped.
 ///
 /// The server leads a process group that contains its children, so one signal kills them all. If
-/// the test is killed, the kernel continues the stopped processes in the orphaned group, which
-/// exit because their clients do.
+/// the test is killed, the kernel resumes the stopped processes in the orphaned group, and they
+/// exit because their clients exit.
 pub struct Server {
     program: Program,
     pub addr: SocketAddr,

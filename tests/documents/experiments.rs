@@ -273,7 +273,7 @@ impl Shell {
         play(line);
         self.at_prompt = false;
         self.terminal.keys(keys.as_bytes());
-        // Where any lines may appear, some may precede the echo.
+        // If a step allows any lines, some of them may precede the echo.
         let place = |shell: &Shell| match shell.any_more {
             true => shell.new.find(&echo),
             false => shell.new.starts_with(&echo).then_some(0),

@@ -37,7 +37,7 @@ pub fn each_option_in_the_texts_exists() {
         spans.map(move |span| (text, span))
     });
     let ours = |span: &str| span.starts_with('-') || span.starts_with("tcp");
-    // Text with `cargo test n3_ -- --nocapture` may also contain `--nocapture` alone.
+    // Text that contains `cargo test n3_ -- --nocapture` may also mention `--nocapture`.
     let others = spans.clone().filter(|(_, span)| !ours(span));
     let others: HashSet<_> = others.flat_map(|(_, span)| options_in(span)).collect();
     for (text, span) in spans.filter(|(_, span)| ours(span)) {
