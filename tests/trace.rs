@@ -120,7 +120,8 @@ const REAPED: [&str; 4] = [
 
 #[test]
 fn sorted_by_time_each_cause_precedes_its_effect() {
-    for _ in 0..10 {
+    let mut sessions = 0;
+    while sessions < 10 {
         let server = Server::start(TRACE);
         let (mut client, child) = server.tcpcli_with(TRACE);
         wait_reading_socket(child);
@@ -149,6 +150,14 @@ fn sorted_by_time_each_cause_precedes_its_effect() {
             line.replace(&child.to_string(), "CHILD")
         };
         let told: Vec<_> = events.iter().map(line).collect();
+        // On a busy machine, a late ACK may cause an RST that ends TIME_WAIT (RFC 1337).
+        if told
+            .iter()
+            .any(|line| is_like(line, "client CLOSED: *: * to SERVER"))
+        {
+            continue;
+        }
+        sessions += 1;
         assert_eq!(told.iter().filter(|line| line.contains("EINTR")).count(), 1);
         for chain in [&SESSION[..], &REAPED] {
             let places: Vec<_> = chain.iter().map(|event| place(&told, event)).collect();

@@ -63,6 +63,8 @@ pub fn enter() -> Result<(), String> {
     // Namespaces created from this one get a small connection table, which is fast to read.
     // Kernels before 6.1 lack this setting.
     let _ = write("/proc/sys/net/ipv4/tcp_child_ehash_entries", "1024");
+    // On a busy machine, a late ACK may cause an RST that ends TIME_WAIT (RFC 1337).
+    sysctl("tcp_rfc1337", 1);
     wait_until("the link to be up", link_is_up);
     Ok(())
 }
