@@ -63,15 +63,17 @@ impl Display for StdoutClosed {
 ///
 /// If standard error is full and nobody reads it, the line is lost, because a message must not
 /// block a server. (Another user's terminal that nobody reads can still block a server, because the
-/// server cannot reopen that terminal.) Once [`Signal`](crate::Signal) has been called, err_msg
-/// allocates nothing and takes no lock, so a signal handler may call err_msg.
+/// server cannot reopen that terminal.) Once [`Signal`](crate::Signal) has been called, a signal
+/// handler may call err_msg: it takes no lock, and allocates only what formatting the message does
+/// (an io::Error allocates).
 pub fn err_msg(message: impl Display) {
     write_line(format_args!("{}: {message}", program()), |line| {
         // The descriptor itself is left unchanged, because other processes may share it. A terminal
         // or a pipe is reopened with O_NONBLOCK, so that a write fails if it would block. (poll
         // alone is not enough: poll reports a terminal as ready even if only part of the line
-        // fits.) A regular file is not reopened, to avoid overwriting its start. A socket cannot be
-        // reopened.
+        // fits, and a child may fill the pipe first. With O_NOCTTY a terminal does not become the
+        // controlling one.) A regular file is not reopened, to avoid overwriting its start. A
+        // socket cannot be reopened.
         let mut options = File::options();
         options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
         let opened = options.open("/proc/self/fd/2");

@@ -420,6 +420,10 @@ mod tests {
         sockfd.0.set_read_timeout(time).unwrap();
         let error = read(&sockfd, &mut [0]).unwrap_err();
         assert_eq!(error.to_string(), "idle for 20ms");
+        sockfd.0.set_read_timeout(None).unwrap();
+        sockfd.0.set_nonblocking(true).unwrap();
+        let error = read(&sockfd, &mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
     }
 
     #[test]

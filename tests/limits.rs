@@ -32,12 +32,19 @@ fn s14_at_the_limit_clients_wait_in_the_queue_and_are_served_in_order() {
         next
     };
     let third = one_ends(first, 2);
-    let _fourth = one_ends(second, 1);
-    let _fifth = one_ends(third, 0);
+    let fourth = one_ends(second, 1);
+    let fifth = one_ends(third, 0);
 
     // There is only one message for all waiting clients.
     server.wait_line("tcpserv: child limit reached; further clients wait");
     assert_eq!(server.said().len(), 1);
+
+    // Below the limit, SIGCHLD interrupts accept again.
+    drop(fourth);
+    server.wait_children(1);
+    wait_accepting(server.pid());
+    drop(fifth);
+    server.wait_children(0);
 }
 
 #[test]

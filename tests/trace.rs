@@ -237,6 +237,18 @@ fn batch_prints_its_calls_and_each_close_once() {
 }
 
 #[test]
+fn exit_closes_no_socket_that_another_thread_may_use() {
+    let (mut client, mut connfd) = Program::tcpcli_with_own_server(&["--batch", "--trace"]);
+    client.type_in(b"hello\n");
+    assert_eq!(read_bytes(&mut connfd, 6), b"hello\n");
+    drop(connfd); // the other thread is blocked in read on standard input
+    let ended = client.wait();
+    let told = told(ended.stderr.lines(), client.pid());
+    let exit = place(&told, ": exit(1), holds fd *");
+    assert_eq!(exit, told.len() - 1, "{told:?}");
+}
+
+#[test]
 fn if_a_sandbox_hides_the_kernels_table_no_state_follows_the_close() {
     let server = Server::start(&[]);
     let mut command = tcpcli(server.addr);

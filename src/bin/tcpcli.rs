@@ -33,7 +33,7 @@ fn tcpcli(args: &Args) -> Result<()> {
         str_cli(stdin(), &sockfd, stdout())?; // do it all
     }
 
-    exit(0); // the kernel closes sockfd, which sends the FIN; exit never returns, hence no Ok(())
+    exit(0); // the kernel closes sockfd: the FIN, unless a half-close has sent it (never returns)
 }
 
 // Also added: the options.

@@ -31,16 +31,16 @@ static SEEN: Mutex<BTreeMap<RawFd, (u64, Option<Ends>)>> = Mutex::new(BTreeMap::
 ///
 /// Each line on standard error shows the time, the process, the state of the socket, and the call
 /// with its result. The time is in the format of `tcpdump -tt`, so the lines from both programs can
-/// be sorted together. A call that sends a segment (connect, Writen, shutdown, close) is printed
-/// when it begins, followed by its error or the resulting state. Any other call is printed when it
-/// returns, and also beforehand, with the word `sleeps`, if the call has to wait. If standard error
-/// is full, the process waits.
+/// be sorted together. A call that sends a segment (connect, Writen, shutdown) is printed when it
+/// begins, followed by its error or the resulting state; close is printed when it begins. Any other
+/// call is printed when it returns, and also beforehand, with the word `sleeps`, if the call has to
+/// wait. If standard error is full, the process waits.
 ///
-/// The word `holds` precedes a list of the sockets created or accepted after the call to
-/// trace_start. Because a process cannot print the effect of its own exit, [`exit`](crate::exit)
-/// and [`_exit`](crate::_exit) close these sockets if the trace is on, and print the states that
-/// follow, for at most one second. The states are not printed in a process with other threads,
-/// without /proc, or without a free descriptor.
+/// The word `holds` precedes a list of the open sockets that traced calls have used. Because a
+/// process cannot print the effect of its own exit, [`exit`](crate::exit) and
+/// [`_exit`](crate::_exit) close these sockets if the trace is on, and print the states that follow,
+/// for at most one second. The states are not printed in a process with other threads, without
+/// /proc, or without a free descriptor.
 pub fn trace_start() {
     ON.store(true, Ordering::Relaxed);
 }

@@ -180,6 +180,7 @@ impl Laboratory {
                 }
                 shell.take(shown.len());
                 shell.any_more = step.shown.last().is_some_and(|line| line == "…");
+                shell.had_any = step.shown.iter().any(|line| line == "…");
                 let wrong = format!("{step}\n\nand this comes:\n{shown}\n");
                 return is_right.then_some(()).ok_or(wrong);
             }
@@ -220,6 +221,8 @@ struct Shell {
     played: usize,
     /// Whether any number of lines may appear until something is typed.
     any_more: bool,
+    /// Whether the last step showed any number of lines.
+    had_any: bool,
 }
 
 impl Shell {
@@ -246,6 +249,7 @@ impl Shell {
             new: String::new(),
             played: 0,
             any_more: false,
+            had_any: false,
         }
     }
 
@@ -269,6 +273,8 @@ impl Shell {
                 }
             }
         };
+        // Among any lines, the last one shown may not be the last one printed before ^C.
+        self.any_more |= self.had_any && echo == "^C";
         self.shows_nothing_else();
         play(line);
         self.at_prompt = false;

@@ -63,8 +63,7 @@ pub fn each_name_in_the_texts_exists_as_a_file_a_test_or_in_the_code() {
             let is_long = start.len() < word.len() || start.matches('_').count() > 3;
             let exists = if let Some(command) = word.strip_prefix("cargo test ") {
                 let mut names = command.split(' ').filter(|name| !ids(name).is_empty());
-                let is_doc = command.starts_with("--doc"); // doc examples need not be in `tests`
-                names.all(|name| is_doc || tests.iter().any(|test| test.contains(name)))
+                names.all(|name| tests.iter().any(|test| test.contains(name)))
             } else if word.ends_with(".rs") {
                 files.iter().any(|file| file.ends_with(word))
             } else if !start.contains('_') || !start.chars().all(is_in_name) {
