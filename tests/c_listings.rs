@@ -202,6 +202,7 @@ fn c_sets_no_socket_options() {
         assert_eq!(row.timer, timer); // 2 means keepalive
         signal(child, Signal::SIGKILL); // so the server performs the active close
         assert_eq!(rest(&mut stream), b"");
+        wait_state(server.addr, client, "FIN_WAIT_2"); // a later ACK could end TIME_WAIT (RFC 1337)
         drop(stream);
         wait_state(server.addr, client, "TIME_WAIT");
         server.end(Signal::SIGTERM);

@@ -77,6 +77,7 @@ fn p1_a_concurrent_server_serves_with_any_function_and_restarts_in_time_wait() {
         let client = stream.local_addr().unwrap();
         signal(children(server)[0], Signal::SIGKILL); // for an active close by the server
         assert_eq!(rest(&mut stream), b"");
+        wait_state(servaddr, client, "FIN_WAIT_2"); // a later ACK could end TIME_WAIT (RFC 1337)
         drop(stream);
         wait_state(servaddr, client, "TIME_WAIT");
         signal(server, Signal::SIGKILL);

@@ -140,7 +140,10 @@ fn a20_time_wait_ends_after_2msl() {
     let servaddr = nth(&server, 0);
     let mut client = Program::tcpcli(servaddr, &[]);
     let addr = client.addr();
+    let stopped = stop(server.child_for(addr));
     client.ctrl_d_and_wait();
+    wait_state(addr, servaddr, "FIN_WAIT_2"); // a later ACK could end TIME_WAIT (RFC 1337)
+    stopped.go_on();
     wait_state(addr, servaddr, "TIME_WAIT");
     let start = Instant::now();
 

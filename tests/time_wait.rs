@@ -38,9 +38,12 @@ fn s9_t1_t2_the_port_of_a_server_that_closed_first_can_be_bound_only_with_so_reu
 #[test]
 fn t3_time_wait_lasts_2msl_60_seconds_on_linux() {
     let server = Server::start(&[]);
-    let (mut client, _) = server.tcpcli();
+    let (mut client, child) = server.tcpcli();
     let addr = client.addr();
+    let stopped = stop(child);
     client.ctrl_d_and_wait();
+    wait_state(addr, server.addr, "FIN_WAIT_2"); // a later ACK could end TIME_WAIT (RFC 1337)
+    stopped.go_on();
     wait_state(addr, server.addr, "TIME_WAIT");
 
     let row = connection(addr, server.addr).unwrap();
